@@ -1,0 +1,115 @@
+"""The sum over one chunk of pixels, reduced as it goes: every evaluation is used once and never stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .kernel import Aim, aim, kept_rays, passes, polarization_factors, ray_sums
+from .scene import Choices, Place, Scene
+
+Block = tuple[slice, slice]
+
+
+class EndFactors(NamedTuple):
+    """Factors (P,) applied once to a pixel's sum, 1 where they entered it already (part B §3.8)."""
+
+    omega: Tensor
+    polar: Tensor
+    capture: Tensor
+
+    @property
+    def product(self) -> Tensor:
+        return self.capture * self.polar * self.omega
+
+
+def photons(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, interpolate: bool, work: torch.dtype,
+            blocks: Iterable[Block]) -> Tensor:
+    """Photons in each of P pixels, (P,); blocks cut the (source, orientation) plane into bounded pieces."""
+    blocks = list(blocks)
+    total = torch.zeros_like(fast)
+    diffuse = torch.zeros_like(fast)
+    ends = _EndFactorCollector(scene, choices)
+    for step in passes(choices):
+        look = aim(scene, choices, slow, fast, step)
+        kept = kept_rays(scene, look.diffracted) if choices.culling else None
+        polar = polarization_factors(scene, choices, look.diffracted)
+        ends.see(step, look, polar, kept)
+        weights = ray_weights(scene, choices, polar)
+        factor = pass_factor(choices, look)
+        total = total + factor * _reflected(scene, choices, look, interpolate, work, blocks, weights, kept)
+        diffuse = diffuse + factor * weights.mean(-1)
+    return combine(scene, choices, total, diffuse, ends.factors())
+
+
+def ray_weights(scene: Scene, choices: Choices, polar: Tensor) -> Tensor:
+    """Weight (P, S) of each source's contributions, given its polarisation factors (P, S)."""
+    weights = torch.ones_like(polar) if choices.quirks.source_weights_ignored else (
+        scene.sources.weight.expand_as(polar))
+    return weights * polar if choices.polar_place is Place.TERM else weights
+
+
+def pass_factor(choices: Choices, look: Aim) -> Tensor:
+    """Factor (P,) common to all contributions of a sub-pixel and layer."""
+    factor = torch.ones_like(look.airpath)
+    if choices.omega_place is Place.TERM:
+        factor = factor * look.omega
+    if choices.capture_place is Place.TERM:
+        factor = factor * look.capture
+    return factor
+
+
+def combine(scene: Scene, choices: Choices, total: Tensor, diffuse: Tensor, ends: EndFactors) -> Tensor:
+    """Photons from the sums of reflected and of diffuse contributions (part B §8)."""
+    if choices.quirks.water_scaling:
+        return scene.scale * (scene.background + total) * ends.product
+    water = scene.background * diffuse / choices.oversample**2
+    return (scene.scale * total + water) * ends.product
+
+
+def _reflected(scene: Scene, choices: Choices, look: Aim, interpolate: bool, work: torch.dtype,
+               blocks: list[Block], weights: Tensor, kept: Tensor | None) -> Tensor:
+    total = torch.zeros_like(look.airpath)
+    for block in blocks:
+        sums = ray_sums(scene, choices, look.diffracted, interpolate, work, block)
+        contribution = weights[:, block[0]] * sums
+        if kept is not None:
+            contribution = torch.where(kept[:, block[0]], contribution, torch.zeros_like(contribution))
+        total = total + contribution.sum(-1)
+    return total
+
+
+class _EndFactorCollector:
+    """Remembers the values that the program caches: first solid angle, first kept ray's polarisation, and the
+    captured fraction of the last layer's first sub-pixel."""
+
+    def __init__(self, scene: Scene, choices: Choices) -> None:
+        self.choices = choices
+        self.omega = self.polar = self.capture = self.seen = None
+
+    def see(self, step, look: Aim, polar: Tensor, kept: Tensor | None) -> None:
+        if self.omega is None:
+            self.omega = look.omega
+        if step.sub_slow == step.sub_fast == 0:
+            self.capture = look.capture
+        self._see_polarization(polar, kept)
+
+    def _see_polarization(self, polar: Tensor, kept: Tensor | None) -> None:
+        if kept is None or self.choices.unpolarized:
+            self.polar = polar[:, 0] if self.polar is None else self.polar
+            return
+        any_kept = kept.any(-1)
+        first = torch.gather(polar, 1, kept.to(torch.uint8).argmax(-1, keepdim=True))[:, 0]
+        first = torch.where(any_kept, first, torch.zeros_like(first))
+        self.polar = first if self.seen is None else torch.where(self.seen, self.polar, first)
+        self.seen = any_kept if self.seen is None else self.seen | any_kept
+
+    def factors(self) -> EndFactors:
+        one = torch.ones_like(self.omega)
+        return EndFactors(
+            self.omega if self.choices.omega_place is Place.END else one,
+            self.polar if self.choices.polar_place is Place.END else one,
+            self.capture if self.choices.capture_place is Place.END else one)

@@ -1,0 +1,132 @@
+"""The physics of a chunk: pixels x directions to photons, as pure functions of tensors (part B §§3 to 8).
+
+Shapes: P pixels, S sources, M orientations of each source (phi steps x mosaic domains).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .geometry import dot, norm
+from .models.detector import pixel_positions, solid_angle
+from .physics.absorption import capture_fraction
+from .physics.lattice_factor import lattice_factor
+from .physics.polarization import polarization
+from .physics.structure_factor import nearest_factor, tricubic_factor, within_tricubic_range
+from .scene import Choices, Directions, Scene
+
+
+class Pass(NamedTuple):
+    """One sub-pixel of one sensor layer, the outer loops of the sum."""
+
+    layer: int
+    sub_slow: int
+    sub_fast: int
+
+
+class Aim(NamedTuple):
+    """Where P pixels look: coordinates (P,) m, position (P, 3) m, air path (P,) m, unit direction (P, 3),
+    solid angle (P,) sr, captured fraction (P,)."""
+
+    fast_m: Tensor
+    slow_m: Tensor
+    position: Tensor
+    airpath: Tensor
+    diffracted: Tensor
+    omega: Tensor
+    parallax: Tensor
+    capture: Tensor
+
+
+class Indices(NamedTuple):
+    """Fractional Miller indices h, k, l, their nearest nodes, and the offsets from those, all (P, J)."""
+
+    hkl: tuple[Tensor, Tensor, Tensor]
+    nodes: tuple[Tensor, Tensor, Tensor]
+    offsets: tuple[Tensor, Tensor, Tensor]
+
+
+def passes(choices: Choices) -> list[Pass]:
+    """Loop order: layer outermost, then sub-pixel slow, then fast."""
+    subs = range(choices.oversample)
+    return [Pass(layer, slow, fast) for layer in range(choices.layers) for slow in subs for fast in subs]
+
+
+def aim(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, step: Pass) -> Aim:
+    """Geometry of pixels (P,) (whole numbers in a float dtype) at one sub-pixel and layer (part B §§3.4 to 3.7)."""
+    geometry = scene.geometry
+    sub_size = geometry.pixel_size / choices.oversample
+    fast_m = sub_size * (fast * choices.oversample + step.sub_fast) + sub_size / 2.0
+    slow_m = sub_size * (slow * choices.oversample + step.sub_slow) + sub_size / 2.0
+    position = pixel_positions(geometry, fast_m, slow_m, step.layer, curved=choices.curved,
+                               by_lab=choices.quirks.curved_detector)
+    airpath = norm(position)
+    diffracted = position / airpath[:, None]
+    parallax = dot(diffracted, geometry.odet)
+    if choices.absorbing:
+        capture = capture_fraction(step.layer, geometry.layer_depth, geometry.attenuation, parallax)
+    else:
+        capture = torch.ones_like(airpath)
+    omega = solid_angle(geometry, airpath, point_pixel=choices.point_pixel)
+    return Aim(fast_m, slow_m, position, airpath, diffracted, omega, parallax, capture)
+
+
+def polarization_factors(scene: Scene, choices: Choices, diffracted: Tensor) -> Tensor:
+    """Polarisation of every source at unit directions (P, 3): (P, S)."""
+    if choices.unpolarized:
+        return torch.ones(len(diffracted), len(scene.polar_forms), dtype=diffracted.dtype, device=diffracted.device)
+    return polarization(diffracted, scene.polar_forms)
+
+
+def kept_rays(scene: Scene, diffracted: Tensor) -> Tensor:
+    """(P, S) bool: rays whose spacing 1/|q| is not below dmin (part B §6.4)."""
+    q = (diffracted[:, None, :] - scene.sources.incident) / scene.sources.wavelength[:, None]
+    stol = 0.5 * norm(q)
+    return ~((stol > 0) & (scene.dmin_m * stol > 0.5))
+
+
+def miller_indices(diffracted: Tensor, directions: Directions, work: torch.dtype) -> Indices:
+    """h, k, l of unit directions (P, 3) for J = S·M folded directions; offsets in the working dtype (part B §6.1).
+
+    The nearest node of a tie is the lower one.
+    """
+    maps = directions.maps.reshape(-1, 3, 3)
+    shift = directions.shift.reshape(-1, 3)
+    hkl = tuple(torch.addmm(shift[:, axis], diffracted, maps[:, axis].T) for axis in range(3))
+    nodes = tuple(torch.ceil(index - 0.5) for index in hkl)
+    offsets = tuple((index - node).to(work) for index, node in zip(hkl, nodes, strict=True))
+    return Indices(hkl, nodes, offsets)
+
+
+def cell_factor(scene: Scene, indices: Indices, interpolate: bool, work: torch.dtype) -> Tensor:
+    """F_cell at every index (P, J), or () where no list is loaded (part B §6)."""
+    if scene.grid is None:
+        return scene.default_F.to(work)
+    nearest = nearest_factor(scene.grid, *indices.nodes).to(work)
+    if not interpolate:
+        return nearest
+    inside = within_tricubic_range(scene.grid, *indices.hkl)
+    return torch.where(inside, tricubic_factor(scene.grid, *indices.hkl).to(work), nearest)
+
+
+def spot_intensity(scene: Scene, choices: Choices, diffracted: Tensor, directions: Directions, interpolate: bool,
+                   work: torch.dtype) -> Tensor:
+    """F_cell²·F_latt² of every direction, (P, J)."""
+    indices = miller_indices(diffracted, directions, work)
+    lattice = type(scene.lattice)(*(entry.to(work) for entry in scene.lattice))
+    latt = lattice_factor(choices.shape, indices.offsets, lattice,
+                          literal_sinc3=choices.quirks.sinc3_cancellation)
+    return torch.square(cell_factor(scene, indices, interpolate, work) * latt)
+
+
+def ray_sums(scene: Scene, choices: Choices, diffracted: Tensor, interpolate: bool, work: torch.dtype,
+             block: tuple[slice, slice]) -> Tensor:
+    """Σ over a block of orientations of F_cell²·F_latt², (P, S) for the block's sources, in the geometry's dtype."""
+    sources, orientations = block
+    part = Directions(scene.directions.maps[sources, orientations], scene.directions.shift[sources, orientations])
+    intensity = spot_intensity(scene, choices, diffracted, part, interpolate, work)
+    return intensity.reshape(len(diffracted), *part.maps.shape[:2]).sum(-1).to(diffracted.dtype)
+

@@ -1,0 +1,244 @@
+"""From cell or matrix to oriented lattice vectors: misset, phi, mosaic domains; structure factors (part B §4)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..config import CrystalConfig, plain, plain3
+from ..conventions import FRAMES, DetectorConvention, Frame
+from ..deviates import mosaic_axes, random_misset
+from ..geometry import cross, dot, norm, radians, rotate_about, rotate_xyz, unit
+from ..physics.structure_factor import FactorGrid, nearest_factor
+from ..quirks import Quirks
+from .parameters import ContinuousFields, as_tensor
+
+_FIELDS = (
+    "cell_a", "cell_b", "cell_c", "cell_alpha", "cell_beta", "cell_gamma", "orientation_matrix", "matrix_wavelength_A", "misset_deg",
+    "phi_start_deg", "osc_range_deg", "phi_step_deg", "spindle_axis", "mosaic_spread_deg", "N_cells", "default_F",
+    "fudge",
+)
+
+
+class Cell(NamedTuple):
+    """Oriented unit cell: direct vectors (3,) Å, reciprocal vectors (3,) 1/Å, volume Å³ (part B §4.4)."""
+
+    a: Tensor
+    b: Tensor
+    c: Tensor
+    a_star: Tensor
+    b_star: Tensor
+    c_star: Tensor
+    V: Tensor
+
+    @property
+    def axes(self) -> Tensor:
+        """(3, 3) Å, one direct vector a row."""
+        return torch.stack((self.a, self.b, self.c))
+
+    @property
+    def reciprocal_axes(self) -> Tensor:
+        """(3, 3) 1/Å, one reciprocal vector a row."""
+        return torch.stack((self.a_star, self.b_star, self.c_star))
+
+
+class FactorTable(Protocol):
+    """A box of structure factors: values (H, K, L) in electrons from the lowest indices on."""
+
+    values: np.ndarray | Tensor
+    h_min: int
+    k_min: int
+    l_min: int
+
+
+class Crystal(ContinuousFields):
+    """Tensors of a `CrystalConfig`; every continuous field of it is an attribute of the same name.
+
+    `structure_factors` takes the place of the config's `hkl_file`; its `values` may be a tensor with gradient.
+    `frame` supplies the spindle axis that the config leaves to the detector convention.
+    """
+
+    def __init__(self, config: CrystalConfig | None = None, *, structure_factors: FactorTable | None = None,
+                 frame: Frame | None = None, device: torch.device | str = "cpu",
+                 dtype: torch.dtype = torch.float64, quirks: Quirks | None = None) -> None:
+        config = config or CrystalConfig()
+        super().__init__(config, _FIELDS, dtype=dtype, device=torch.device(device))
+        self.quirks = quirks or Quirks.clean()
+        self.frame = frame or FRAMES[DetectorConvention.MOSFLM]
+        self.table: FactorTable | None = None
+        self.register_buffer("factors", None)
+        if structure_factors is not None:
+            self.set_structure_factors(structure_factors)
+        elif config.hkl_file is not None:
+            self.load_hkl(config.hkl_file)
+
+    def load_hkl(self, path: str) -> None:
+        """Read structure factors from a list of h k l F (part A §3.1)."""
+        from ..io.hkl import read_hkl
+
+        self.set_structure_factors(read_hkl(path, plain(self.config.default_F)))
+
+    def set_structure_factors(self, table: FactorTable) -> None:
+        """Take a box of structure factors; indices outside it have `default_F`."""
+        self.table = table
+        self.factors = as_tensor(table.values, dtype=self.dtype, device=self.device)
+
+    def factor_grid(self) -> FactorGrid | None:
+        """The box with a border of default_F, ready for look-up; None without a list."""
+        if self.table is None:
+            return None
+        return FactorGrid.bordered(self.factors, (self.table.h_min, self.table.k_min, self.table.l_min),
+                                   self.default_F)
+
+    def get_structure_factor(self, h: Tensor, k: Tensor, l: Tensor) -> Tensor:  # noqa: E741
+        """Structure factor (electrons) at the node nearest to fractional indices of any shape (part B §6.2)."""
+        grid = self.factor_grid()
+        if grid is None:
+            return self.default_F.expand(torch.broadcast_shapes(h.shape, k.shape, l.shape))
+        return nearest_factor(grid, *(torch.ceil(index - 0.5) for index in (h, k, l)))
+
+    def compute_cell_tensors(self) -> Cell:
+        """The cell in its orientation at phi = 0, missetting included (part B §§4.1 to 4.4)."""
+        reciprocal = self._default_reciprocal_axes() if self.orientation_matrix is None else (
+            self.orientation_matrix.T * (1e-10 / (self.matrix_wavelength_A / 1e10)))
+        reciprocal = rotate_xyz(reciprocal, self.misset_angles())
+        a_star, b_star, c_star = reciprocal.unbind(0)
+        products = torch.stack((cross(b_star, c_star), cross(c_star, a_star), cross(a_star, b_star)))
+        reciprocal_volume = dot(a_star, products[0])
+        if self.cell_a is not None:
+            volume = self._cell_volume()
+            products = products * (self.edges() / volume)[:, None] / norm(products)[:, None]
+            reciprocal_volume = 1.0 / volume
+        volume = 1.0 / reciprocal_volume
+        a, b, c = (volume * products).unbind(0)
+        return Cell(a, b, c, reciprocal_volume * cross(b, c), reciprocal_volume * cross(c, a),
+                    reciprocal_volume * cross(a, b), volume)
+
+    def edges(self) -> Tensor:
+        """Cell edges a, b, c as given, (3,) Å."""
+        b = self.cell_a if self.cell_b is None else self.cell_b
+        c = self.cell_a if self.cell_c is None else self.cell_c
+        return torch.stack((self.cell_a, b, c))
+
+    def misset_angles(self) -> Tensor:
+        """Rotations about lab x, y, z, (3,) radians, given or drawn (part B §4.3)."""
+        if self.config.misset_random_seed is not None:
+            return self.constant(random_misset(self.config.misset_random_seed))
+        return radians(self.misset_deg)
+
+    def cell_counts(self) -> Tensor:
+        """Na, Nb, Nc as (3,); those of a sample size are rounded up to whole cells (part B §4.6)."""
+        sizes = plain3(self.config.sample_size_mm)
+        if not any(size > 0 for size in sizes):
+            return torch.clamp(self.N_cells, min=1.0)
+        lengths = norm(self.compute_cell_tensors().axes) * 1e-10
+        counts = [torch.ceil(size / 1000.0 / length) if size > 0 else count
+                  for size, length, count in zip(sizes, lengths, self.N_cells, strict=True)]
+        return torch.clamp(torch.stack(counts), min=1.0)
+
+    def spindle_direction(self) -> Tensor:
+        """Unit rotation axis, (3,)."""
+        return unit(self.constant(self.frame.spindle) if self.spindle_axis is None else self.spindle_axis)
+
+    def phi_angles(self) -> Tensor:
+        """Spindle angle at the start of each step, (phi_steps,) radians (part B §4.7)."""
+        steps = self.config.phi_steps
+        step = radians(self.osc_range_deg) / steps if self.phi_step_deg is None else radians(self.phi_step_deg)
+        return radians(self.phi_start_deg) + step * self.constant(range(steps))
+
+    def phi_carryover(self) -> tuple[list[int], list[int]]:
+        """Per phi step, the step whose orientation is used: by every ray, and by the very first ray of a run.
+
+        In clean physics every step uses its own. With the fault, a step at exactly 0 repeats the step evaluated
+        before it, the first step the last one; only the first ray starts from the unrotated crystal (part B §4.7).
+        """
+        own = list(range(self.config.phi_steps))
+        moved = [plain(angle) != 0.0 for angle in self.phi_angles()] if self.quirks.phi_carryover else [True]
+        if all(moved) or not any(moved):
+            return own, own
+        last = max(step for step in own if moved[step])
+        return _carried(moved, last), _carried(moved, 0)
+
+    def domain_rotations(self, vectors: Tensor) -> Tensor:
+        """Lattice vectors (..., 3) in every mosaic domain, (domains, ..., 3); the first is not turned (§4.5)."""
+        if plain(self.config.mosaic_spread_deg) <= 0:
+            return vectors[None]
+        axes, factor = mosaic_axes(self.config.mosaic_domains, self.config.mosaic_seed)
+        axes, factor = self.constant(axes), self.constant(factor)
+        spread = radians(self.mosaic_spread_deg)
+        if self.quirks.single_precision_mosaic:
+            angle = (spread.float() * factor.float()).to(self.dtype)
+        else:
+            angle = spread * factor
+        angle = angle * self.constant([0.0] + [1.0] * (len(factor) - 1))
+        shape = (-1, *[1] * (vectors.ndim - 1))
+        turned = rotate_about(vectors[None], axes.reshape(*shape, 3), angle.reshape(shape))
+        return torch.cat((vectors[None], turned[1:]))
+
+    @property
+    def domains(self) -> int:
+        """Number of mosaic domains: one without a spread."""
+        return self.config.mosaic_domains if plain(self.config.mosaic_spread_deg) > 0 else 1
+
+    def get_rotated_real_vectors(self, config: CrystalConfig | None = None) -> Tensor:
+        """Direct lattice vectors in every orientation: (phi_steps, domains, 3 vectors, 3 components), metres.
+
+        U·R(spindle, phi)·a: the mosaic rotation follows the spindle's (part B §4.7). Every step uses its own angle.
+        """
+        if config is not None and config is not self.config:
+            return Crystal(config, frame=self.frame, device=self.device, dtype=self.dtype,
+                           quirks=self.quirks).get_rotated_real_vectors()
+        vectors = self.compute_cell_tensors().axes * 1e-10
+        turned = rotate_about(vectors, self.spindle_direction(), self.phi_angles()[:, None])
+        return self.domain_rotations(turned).transpose(0, 1)
+
+    a = property(lambda self: self.compute_cell_tensors().a, doc="(3,) Å.")
+    b = property(lambda self: self.compute_cell_tensors().b, doc="(3,) Å.")
+    c = property(lambda self: self.compute_cell_tensors().c, doc="(3,) Å.")
+    a_star = property(lambda self: self.compute_cell_tensors().a_star, doc="(3,) 1/Å.")
+    b_star = property(lambda self: self.compute_cell_tensors().b_star, doc="(3,) 1/Å.")
+    c_star = property(lambda self: self.compute_cell_tensors().c_star, doc="(3,) 1/Å.")
+    V = property(lambda self: self.compute_cell_tensors().V, doc="Cell volume, Å³.")
+
+    def _cell_volume(self) -> Tensor:
+        """V = 2abc·√|sin σ sin(σ-α) sin(σ-β) sin(σ-γ)|, σ the half-sum of the angles (part B §4.1)."""
+        alpha, beta, gamma = radians(torch.stack((self.cell_alpha, self.cell_beta, self.cell_gamma)))
+        half = 0.5 * (alpha + beta + gamma)
+        skew = torch.sin(half) * torch.sin(half - alpha) * torch.sin(half - beta) * torch.sin(half - gamma)
+        a, b, c = self.edges()
+        return 2.0 * a * b * c * torch.sqrt(torch.abs(skew))
+
+    def _default_reciprocal_axes(self) -> Tensor:
+        """a*, b*, c* in the canonical orientation: a* along x, b* in the xy plane; (3, 3) 1/Å (part B §4.1)."""
+        a, b, c = self.edges()
+        angles = radians(torch.stack((self.cell_alpha, self.cell_beta, self.cell_gamma)))
+        (sin_al, sin_be, sin_ga), (cos_al, cos_be, cos_ga) = torch.sin(angles), torch.cos(angles)
+        volume = self._cell_volume()
+        inverse = 1.0 / volume
+        a_star, b_star, c_star = b * c * sin_al * inverse, c * a * sin_be * inverse, a * b * sin_ga * inverse
+        sin_ga_star = torch.clamp(c * inverse / a_star / b_star, -1.0, 1.0)
+        cos_al_star = (cos_be * cos_ga - cos_al) / (sin_be * sin_ga)
+        cos_be_star = (cos_ga * cos_al - cos_be) / (sin_ga * sin_al)
+        cos_ga_star = (cos_al * cos_be - cos_ga) / (sin_al * sin_be)
+        if self.quirks.triclinic_cell_axes:
+            height = c_star * volume / (a * b * c * sin_ga_star)
+        else:
+            height = inverse / (a_star * b_star * sin_ga_star)
+        zero = torch.zeros_like(a_star)
+        return torch.stack((
+            torch.stack((a_star, zero, zero)),
+            torch.stack((b_star * cos_ga_star, b_star * sin_ga_star, zero)),
+            torch.stack((c_star * cos_be_star,
+                         c_star * (cos_al_star - cos_be_star * cos_ga_star) / sin_ga_star, height)),
+        ))
+
+
+def _carried(moved: list[bool], previous: int) -> list[int]:
+    used = []
+    for step, turns in enumerate(moved):
+        previous = step if turns else previous
+        used.append(previous)
+    return used

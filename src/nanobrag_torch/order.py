@@ -1,0 +1,91 @@
+"""Where the canonical program's order-dependent faults change state along the raster (part B §§4.7, 6.3).
+
+In clean physics a run is one segment. Otherwise up to two pixels are singled out, the first evaluated one (phi
+carry-over) and the one at which interpolation switches itself off, and the rest is cut around them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .kernel import aim, kept_rays, passes
+from .scene import Choices, Scene
+from .terms import all_terms, first_refusal, pass_terms
+
+
+class Segment(NamedTuple):
+    """Rendered pixels start..stop (raster order) evaluated alike.
+
+    `first`: the single pixel with the run's first evaluation. `latched_at`: the single pixel in which interpolation
+    stops at this evaluation.
+    """
+
+    start: int
+    stop: int
+    interpolate: bool
+    first: bool = False
+    latched_at: int | None = None
+
+    @property
+    def explicit(self) -> bool:
+        """Whether the pixel needs its terms in order."""
+        return self.first or self.latched_at is not None
+
+
+def segments(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, chunk: int) -> list[Segment]:
+    """Cut N rendered pixels (N,) where an order-dependent fault changes state; chunk bounds the search's memory."""
+    count = len(slow)
+    first = _first_evaluated(scene, choices, slow, fast, chunk) if scene.first_directions is not None else None
+    latch, evaluation = _latch(scene, choices, slow, fast, chunk, first)
+    singled = sorted({pixel for pixel in (first, latch) if pixel is not None})
+    cut, start = [], 0
+    for pixel in singled:
+        before = choices.interpolate and (latch is None or start <= latch)
+        cut.append(Segment(start, pixel, before))
+        cut.append(Segment(pixel, pixel + 1, choices.interpolate and (latch is None or pixel <= latch),
+                           pixel == first, evaluation if pixel == latch else None))
+        start = pixel + 1
+    cut.append(Segment(start, count, choices.interpolate and (latch is None or start <= latch)))
+    return [segment for segment in cut if segment.stop > segment.start]
+
+
+def _chunks(count: int, size: int) -> Iterator[slice]:
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
+
+
+def _first_evaluated(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, chunk: int) -> int | None:
+    """Index of the first pixel with a ray that dmin does not remove."""
+    if not choices.culling:
+        return 0 if len(slow) else None
+    for part in _chunks(len(slow), chunk):
+        kept = torch.zeros(part.stop - part.start, dtype=torch.bool, device=slow.device)
+        for step in passes(choices):
+            kept = kept | kept_rays(scene, aim(scene, choices, slow[part], fast[part], step).diffracted).any(-1)
+        if bool(kept.any()):
+            return part.start + int(kept.to(torch.uint8).argmax())
+    return None
+
+
+def _latch(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, chunk: int,
+           first: int | None) -> tuple[int | None, int | None]:
+    """(pixel, evaluation) of the first refused interpolation, in raster order."""
+    if not (choices.interpolate and choices.quirks.interpolation_latch):
+        return None, None
+    for part in _chunks(len(slow), chunk):
+        refused = torch.zeros(part.stop - part.start, dtype=torch.bool, device=slow.device)
+        for step in passes(choices):
+            refused = refused | pass_terms(scene, choices, slow[part], fast[part], step).refused.any(-1)
+        candidates = {part.start + int(index) for index in torch.nonzero(refused)[:2]}
+        if first is not None and part.start <= first < part.stop:
+            candidates.add(first)
+        for pixel in sorted(candidates):
+            one = slice(pixel, pixel + 1)
+            evaluation = first_refusal(all_terms(scene, choices, slow[one], fast[one], first=pixel == first))
+            if evaluation is not None:
+                return pixel, evaluation
+    return None, None

@@ -1,0 +1,69 @@
+"""Shape transforms of a crystal of Na x Nb x Nc cells, from the distance to the nearest node (part B §7).
+
+Everything takes f = h - round(h) rather than h: sin(πNh)/sin(πh) equals sin(πNf)/sin(πf) up to sign for whole N,
+without losing digits at large h.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..config import CrystalShape
+from .singularities import sinc3, sincg
+
+ROUND_SCALE = 0.723601254558268
+"""Ratio that gives a round crystal's central peak the volume of a sphere (part B §7)."""
+SPOT_SIZE = 0.63
+"""Reciprocal-space radius of gauss and tophat spots in units of 1/N (part B §7)."""
+
+
+class Lattice(NamedTuple):
+    """What the shape transform needs: cells (3,), fudge (), and for gauss and tophat the quadratic form (3, 3)
+    whose value at (Δh, Δk, Δl) is the squared radius in units of the spot."""
+
+    cells: Tensor
+    fudge: Tensor
+    radius_form: Tensor
+
+
+def radius_form(cells: Tensor, reciprocal_axes: Tensor, *, by_volume: bool) -> Tensor:
+    """Quadratic form of the squared spot radius, (3, 3).
+
+    Clean: diag(N²). `by_volume`: the reciprocal metric (1/Å²) times (Na·Nb·Nc)², as the canonical program has it.
+    """
+    if not by_volume:
+        return torch.diag(cells * cells)
+    return reciprocal_axes @ reciprocal_axes.T * torch.square(torch.prod(cells))
+
+
+def lattice_factors(f: tuple[Tensor, Tensor, Tensor], cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The grating factors sin(πNf)/sin(πf) along a, b, c, each of f's shape."""
+    return sincg(f[0], cells[0]), sincg(f[1], cells[1]), sincg(f[2], cells[2])
+
+
+def lattice_factor(shape: CrystalShape, f: tuple[Tensor, Tensor, Tensor], lattice: Lattice, *,
+                   literal_sinc3: bool = False) -> Tensor:
+    """F_latt (dimensionless, up to sign) at offsets f from the nearest node, each (...) in index units."""
+    if shape is CrystalShape.SQUARE:
+        a, b, c = lattice_factors(f, lattice.cells)
+        return a * b * c
+    volume = torch.prod(lattice.cells)
+    if shape is CrystalShape.ROUND:
+        Na, Nb, Nc = lattice.cells
+        squared = torch.square(f[0] * Na) + torch.square(f[1] * Nb) + torch.square(f[2] * Nc)
+        transform = sinc3(squared * lattice.fudge * math.pi**2, literal=literal_sinc3)
+        return volume * ROUND_SCALE * transform
+    radius = _quadratic(lattice.radius_form, *f)
+    if shape is CrystalShape.GAUSS:
+        return volume * torch.exp(-(radius / SPOT_SIZE * lattice.fudge))
+    inside = radius * lattice.fudge < SPOT_SIZE * SPOT_SIZE
+    return volume * inside.to(radius.dtype)
+
+
+def _quadratic(form: Tensor, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+    return (form[0, 0] * x * x + form[1, 1] * y * y + form[2, 2] * z * z
+            + 2.0 * (form[0, 1] * x * y + form[0, 2] * x * z + form[1, 2] * y * z))

@@ -1,0 +1,91 @@
+"""Functions with removable singularities, exact in value and in derivative at the singular point."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+_SERIES_BELOW = 1e-2
+"""|argument| under which the direct quotient loses more digits than the truncated series."""
+
+
+class _Sincg(torch.autograd.Function):
+    """sin(πNf)/sin(πf) with its derivatives by f and N written out; see `sincg`."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(f: Tensor, cells: Tensor) -> Tensor:
+        # the tiny term is the limit N at f = 0 and vanishes against any other sine
+        tiny = torch.finfo(f.dtype).tiny * 1e8
+        phase = math.pi * f
+        return (torch.sin(cells * phase) + cells * tiny) / (torch.sin(phase) + tiny)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx, grad):
+        by_f, by_cells = _sincg_slopes(*ctx.saved_tensors)
+        return grad * by_f, _sum_to(grad * by_cells, ctx.saved_tensors[1].shape)
+
+    @staticmethod
+    def jvp(ctx, f_dot, cells_dot):
+        by_f, by_cells = _sincg_slopes(*ctx.saved_tensors)
+        return by_f * f_dot + by_cells * cells_dot
+
+
+def sincg(f: Tensor, cells: Tensor) -> Tensor:
+    """Grating factor sin(πNf)/sin(πf) for |f| ≤ ½ (any shape) and cells N () ≥ 1; N at f = 0 (part B §7).
+
+    Its derivative by f is 0 at f = 0; that by N is πf·cos(πNf)/sin(πf), 1 at f = 0.
+    """
+    if torch.is_grad_enabled() and (f.requires_grad or cells.requires_grad) or _forward_mode(f, cells):
+        return _Sincg.apply(f, cells.expand(()) if cells.ndim == 0 else cells)
+    return _Sincg.forward(f, cells)
+
+
+def _sincg_slopes(f: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
+    phase = math.pi * f
+    near = torch.abs(cells * phase) < _SERIES_BELOW
+    safe = torch.where(near, torch.full_like(phase, 0.5), phase)
+    sine, cosine = torch.sin(safe), torch.cos(safe)
+    sine_n, cosine_n = torch.sin(cells * safe), torch.cos(cells * safe)
+    direct = math.pi * (cells * cosine_n * sine - sine_n * cosine) / torch.square(sine)
+    n2, x2 = torch.square(cells), torch.square(phase)
+    series = -math.pi * cells * (n2 - 1.0) * phase / 3.0 * (1.0 - x2 * (3.0 * n2 - 7.0) / 30.0)
+    by_f = torch.where(near, series, direct)
+    series_n = 1.0 + x2 / 6.0 - n2 * x2 / 2.0 + torch.square(x2) * (7.0 / 360.0 - n2 / 12.0 + torch.square(n2) / 24.0)
+    by_cells = torch.where(near, series_n, safe * cosine_n / sine)
+    return by_f, by_cells
+
+
+def sinc3(squared: Tensor, *, literal: bool = False) -> Tensor:
+    """3(sin x/x - cos x)/x² as a function of x² (any shape); 1 at 0: the transform of a sphere (part B §7).
+
+    `literal` keeps the program's own formula, which loses all digits below x of about 1e-5.
+    """
+    positive = squared > 0
+    x = torch.sqrt(torch.where(positive, squared, torch.ones_like(squared)))
+    if literal:
+        direct = 3.0 * (torch.sin(x) / x - torch.cos(x)) / (x * x)
+        return torch.where(positive, direct, torch.ones_like(squared))
+    near = squared < 0.25
+    x = torch.where(near, torch.ones_like(x), x)
+    direct = 3.0 * (torch.sin(x) / x - torch.cos(x)) / torch.square(x)
+    s = torch.where(near, squared, torch.zeros_like(squared))
+    series = 1.0 - s / 10.0 * (1.0 - s / 28.0 * (1.0 - s / 54.0 * (1.0 - s / 88.0 * (1.0 - s / 130.0 * (
+        1.0 - s / 180.0)))))
+    return torch.where(near, series, direct)
+
+
+def _sum_to(gradient: Tensor, shape: torch.Size) -> Tensor:
+    return gradient.sum_to_size(shape) if gradient.shape != shape else gradient
+
+
+def _forward_mode(*tensors: Tensor) -> bool:
+    return any(torch.autograd.forward_ad.unpack_dual(t).tangent is not None for t in tensors)

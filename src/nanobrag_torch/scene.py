@@ -1,0 +1,185 @@
+"""Everything that the kernel sums over, as tensors in their final precision; made once a run from the models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .config import BeamConfig, CrystalShape, SamplingConfig, plain
+from .constants import CLASSICAL_ELECTRON_RADIUS_SQUARED_M2
+from .geometry import norm
+from .models import Beam, Cell, Crystal, Detector, DetectorGeometry, Sources
+from .physics.background import water_intensity
+from .physics.lattice_factor import Lattice, radius_form
+from .physics.polarization import polarization_forms
+from .physics.structure_factor import FactorGrid
+from .quirks import Quirks
+
+
+class Directions(NamedTuple):
+    """(h, k, l) = maps·d + shift for every source x orientation and unit diffracted direction d.
+
+    maps (S, M, 3, 3) and shift (S, M, 3) are dimensionless; M runs over phi steps (outer) and mosaic domains.
+    """
+
+    maps: Tensor
+    shift: Tensor
+
+    @classmethod
+    def fold(cls, vectors: Tensor, sources: Sources) -> Directions:
+        """Fold lattice vectors (M, 3, 3) m, wavelengths and incident directions into affine maps (part B §6.1)."""
+        maps = vectors[None] / sources.wavelength[:, None, None, None]
+        return cls(maps, -(maps * sources.incident[:, None, None, :]).sum(-1))
+
+
+class Place(Enum):
+    """Where a factor enters: each contribution, the running sum after each addition, or the final sum (§§3.8, 8)."""
+
+    TERM = "term"
+    RUNNING = "running"
+    END = "end"
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The branches of a run, fixed before it: none depends on a tensor."""
+
+    shape: CrystalShape
+    interpolate: bool
+    oversample: int
+    layers: int
+    steps: int
+    absorbing: bool
+    curved: bool
+    point_pixel: bool
+    unpolarized: bool
+    culling: bool
+    watery: bool
+    oversample_thick: bool
+    oversample_polar: bool
+    oversample_omega: bool
+    quirks: Quirks
+
+    @property
+    def omega_place(self) -> Place:
+        """Where the solid angle enters the sum."""
+        return self._place(self.oversample_omega, self.quirks.omega_first_subpixel)
+
+    @property
+    def polar_place(self) -> Place:
+        """Where the polarisation enters the sum."""
+        return self._place(self.oversample_polar, self.quirks.polar_first_ray)
+
+    @property
+    def capture_place(self) -> Place:
+        """Where the captured fraction enters the sum."""
+        return self._place(self.oversample_thick, self.quirks.last_layer_capture)
+
+    @property
+    def running_product(self) -> bool:
+        """Whether any factor multiplies the running sum."""
+        return Place.RUNNING in (self.omega_place, self.polar_place, self.capture_place)
+
+    def _place(self, oversampled: bool, cached: bool) -> Place:
+        if oversampled:
+            return Place.RUNNING if self.quirks.running_product else Place.TERM
+        return Place.END if cached else Place.TERM
+
+
+class Scene(NamedTuple):
+    """Tensors of a run. scale: r_e²·fluence/steps; background: photons/sr of water before any scaling."""
+
+    geometry: DetectorGeometry
+    sources: Sources
+    directions: Directions
+    first_directions: Directions | None
+    polar_forms: Tensor
+    lattice: Lattice
+    grid: FactorGrid | None
+    default_F: Tensor
+    scale: Tensor
+    background: Tensor
+    dmin_m: Tensor
+    phi: Tensor
+
+    def to(self, dtype: torch.dtype) -> Scene:
+        """The scene in another floating dtype."""
+        return _cast(self, dtype)
+
+
+def build_scene(crystal: Crystal, detector: Detector, beam: Beam, choices: Choices) -> Scene:
+    """Tensors of the experiment, in the models' dtype."""
+    geometry, cell = detector.geometry(), crystal.compute_cell_tensors()
+    sources = beam.sources(detector.beam_direction())
+    cells = crystal.cell_counts()
+    directions, first = _directions(crystal, sources)
+    fluence = beam.fluence_per_m2
+    form = radius_form(cells, cell.reciprocal_axes, by_volume=choices.quirks.spot_width_by_volume)
+    return Scene(
+        geometry, sources, directions, first,
+        polarization_forms(sources.incident, beam.polarization_direction(), beam.polarization_factor),
+        Lattice(cells, crystal.fudge, form), crystal.factor_grid(), crystal.default_F,
+        CLASSICAL_ELECTRON_RADIUS_SQUARED_M2 * fluence / choices.steps,
+        water_intensity(beam.water_size_um / 1e6, fluence), beam.dmin_A * 1e-10, crystal.phi_angles())
+
+
+def choose(crystal: Crystal, detector: Detector, beam: Beam, sampling: SamplingConfig, quirks: Quirks) -> Choices:
+    """Resolve the automatic choices that need geometry (part A §§2.8, 2.10)."""
+    oversample = detector.config.oversample or recommended_oversample(crystal, detector, beam)
+    steps = source_count(beam) * crystal.domains * crystal.config.phi_steps * oversample**2
+    config: BeamConfig = beam.config
+    return Choices(
+        shape=crystal.config.shape, interpolate=_interpolate(crystal, sampling, quirks), oversample=oversample,
+        layers=detector.layers, steps=steps, absorbing=plain(detector.config.detector_thick_um) > 0 or sampling.oversample_thick and quirks.running_product,
+        curved=detector.config.curved, point_pixel=detector.config.point_pixel,
+        unpolarized=config.nopolar and not (sampling.oversample_polar and quirks.nopolar_defeated),
+        culling=plain(config.dmin_A) > 0, watery=plain(config.water_size_um) > 0,
+        oversample_thick=sampling.oversample_thick, oversample_polar=sampling.oversample_polar,
+        oversample_omega=sampling.oversample_omega, quirks=quirks)
+
+
+def source_count(beam: Beam) -> int:
+    """Number of sources, without making them."""
+    if beam.config.source_directions is not None:
+        return len(beam.config.source_directions)
+    return len(beam._kept_points()) * beam.config.dispersion_steps
+
+
+def recommended_oversample(crystal: Crystal, detector: Detector, beam: Beam) -> int:
+    """⌈3·W/(λ·distance/pixel)⌉, at least 1, with W the largest crystal edge (part B §4.6)."""
+    cell: Cell = crystal.compute_cell_tensors()
+    widths = norm(cell.axes) * 1e-10 * crystal.cell_counts()
+    geometry = detector.geometry()
+    reciprocal_pixel = beam.wavelength_m * torch.abs(geometry.distance) / geometry.pixel_size
+    return max(1, int(plain(torch.ceil(3.0 * widths.max() / reciprocal_pixel))))
+
+
+def _interpolate(crystal: Crystal, sampling: SamplingConfig, quirks: Quirks) -> bool:
+    if crystal.table is None:
+        return False
+    if sampling.interpolate is not None:
+        return sampling.interpolate
+    counts = crystal.N_cells if quirks.interpolation_before_size else crystal.cell_counts()
+    return any(plain(count) <= 2 for count in counts)
+
+
+def _directions(crystal: Crystal, sources: Sources) -> tuple[Directions, Directions | None]:
+    """Directions of every ray, and those of the run's very first ray where they differ."""
+    vectors = crystal.get_rotated_real_vectors()
+    used, used_first = crystal.phi_carryover()
+    directions = Directions.fold(vectors[used].flatten(0, 1), sources)
+    if used == used_first:
+        return directions, None
+    return directions, Directions.fold(vectors[used_first].flatten(0, 1), sources)
+
+
+def _cast(value: Any, dtype: torch.dtype) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(dtype) if value.is_floating_point() else value
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_cast(entry, dtype) for entry in value))
+    return value

@@ -1,0 +1,213 @@
+"""A run: models to scene, scene cut into bounded chunks, chunks to an image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from .config import BeamConfig, CrystalConfig, DetectorConfig, SamplingConfig
+from .integrate import Block, photons
+from .models import Beam, Crystal, Detector
+from .order import Segment, segments
+from .quirks import Quirks
+from .scene import Choices, Scene, build_scene, choose
+from .statistics import ImageStatistics, image_statistics
+from .terms import all_terms, interpolated, photons_from_terms
+
+PRECISIONS = {
+    "float64": (torch.float64, torch.float64),
+    "mixed": (torch.float64, torch.float32),
+    "float32": (torch.float32, torch.float32),
+}
+"""Name to (dtype of geometry and indices, dtype of what follows the reduction of the indices)."""
+
+CHUNK_ELEMENTS = 2**16
+"""Pixels x directions of a chunk where memory allows: its temporaries stay in the processor's cache."""
+BYTES_PER_ELEMENT = 4096
+"""Upper bound on what one pixel x direction keeps alive, tricubic interpolation under differentiation included."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run decided: sub-pixels per edge, number of evaluations per pixel, interpolation, and the raster index
+    of the rendered pixel at which interpolation switched itself off."""
+
+    oversample: int
+    steps: int
+    sources: int
+    interpolated: bool
+    interpolation_stopped_at: int | None
+
+
+class Simulator:
+    """Simulates the image of a crystal on a detector.
+
+    crystal, detector, beam
+        Models or their configs; `beam_config` is another name for the latter.
+    device, dtype
+        Where and how precisely pixels are computed: "float64", "mixed" (geometry and Miller indices in float64, the
+        rest in float32) or "float32"; `torch.float64` and `torch.float32` are understood. Set-up is always float64.
+    quirks
+        Faults of the canonical program to reproduce; none by default.
+    """
+
+    def __init__(self, crystal: Crystal | CrystalConfig, detector: Detector | DetectorConfig,
+                 beam: Beam | BeamConfig | None = None, *, beam_config: BeamConfig | None = None,
+                 sampling: SamplingConfig | None = None, device: torch.device | str | None = None,
+                 dtype: str | torch.dtype = "float64", quirks: Quirks | None = None) -> None:
+        self.quirks = quirks or Quirks.clean()
+        self.sampling = sampling or SamplingConfig()
+        self.geometry_dtype, self.work_dtype = PRECISIONS[str(dtype).removeprefix("torch.")]
+        device = torch.device(device or _device_of(crystal, detector))
+        self.detector = detector if isinstance(detector, Detector) else Detector(detector, device=device)
+        self.detector.quirks = self.quirks
+        frame = self.detector.frame
+        self.crystal = crystal if isinstance(crystal, Crystal) else Crystal(crystal, device=device)
+        beam = beam or beam_config or BeamConfig()
+        self.beam = beam if isinstance(beam, Beam) else Beam(beam, device=device)
+        for model in (self.crystal, self.beam):
+            model.frame, model.quirks = frame, self.quirks
+        for model in (self.crystal, self.detector, self.beam):
+            model.to(device)
+        self.device = device
+        self.beam.check_axes(self.detector.beam_direction())
+        self.summary: RunSummary | None = None
+
+    @cached_property
+    def choices(self) -> Choices:
+        """Automatic choices of this experiment."""
+        return choose(self.crystal, self.detector, self.beam, self.sampling, self.quirks)
+
+    def scene(self) -> Scene:
+        """Tensors of this experiment, in the precision of the geometry."""
+        return build_scene(self.crystal, self.detector, self.beam, self.choices).to(self.geometry_dtype)
+
+    def run(self, progress: Progress | None = None) -> Tensor:
+        """The image in photons per pixel, (spixels, fpixels); 0 outside the region of interest and the mask.
+
+        `progress(done, total)` is called after every chunk of pixels.
+        """
+        scene = self.scene()
+        index = self.rendered_pixels()
+        slow, fast = self._coordinates(index)
+        cuts = self.segments(scene, slow, fast)
+        self.summary = self._summarise(scene, cuts, index)
+        values = []
+        for segment in cuts:
+            for part in self._parts(segment):
+                values.append(self._photons(scene, segment, slow[part], fast[part]))
+                if progress is not None:
+                    progress(part.stop, len(index))
+        return self._assemble(index, values)
+
+    def compute_statistics(self, image: Tensor) -> ImageStatistics:
+        """Maximum, mean, rms and rmsd of an image over its rendered pixels (part A §4.7)."""
+        rendered = torch.zeros(image.numel(), dtype=torch.bool)
+        rendered[self.rendered_pixels().cpu()] = True
+        config = self.detector.config
+        xmin, xmax, ymin, ymax = config.roi
+        region = torch.zeros(config.spixels, config.fpixels, dtype=torch.bool)
+        region[ymin:ymax + 1, xmin:xmax + 1] = True
+        return image_statistics(image.detach().cpu().float().numpy(), rendered.reshape(region.shape).numpy(),
+                                region.numpy(), rmsd_includes_masked=self.quirks.rmsd_counts_masked)
+
+    def rendered_pixels(self) -> Tensor:
+        """Raster indices (slow·fpixels + fast) of the pixels inside region and mask, (N,) ascending."""
+        config = self.detector.config
+        xmin, xmax, ymin, ymax = config.roi
+        slow = torch.arange(ymin, ymax + 1, device=self.device)
+        fast = torch.arange(xmin, xmax + 1, device=self.device)
+        index = (slow[:, None] * config.fpixels + fast).reshape(-1)
+        if config.mask_array is None:
+            return index
+        mask = torch.as_tensor(config.mask_array, dtype=torch.bool, device=self.device).reshape(-1)
+        return index[mask[index]]
+
+    def segments(self, scene: Scene, slow: Tensor, fast: Tensor) -> list[Segment]:
+        """Pieces of the raster on either side of an order-dependent fault."""
+        return segments(scene, self.choices, slow, fast, self._pixels_per_chunk)
+
+    def _coordinates(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        width = self.detector.config.fpixels
+        slow = torch.div(index, width, rounding_mode="floor")
+        return slow.to(self.geometry_dtype), (index - slow * width).to(self.geometry_dtype)
+
+    def _photons(self, scene: Scene, segment: Segment, slow: Tensor, fast: Tensor) -> Tensor:
+        choices = self.choices
+        if segment.explicit or choices.running_product:
+            terms = all_terms(scene, choices, slow, fast, first=segment.first)
+            allowed = interpolated(terms, segment.latched_at) if segment.interpolate else None
+            return photons_from_terms(scene, choices, terms, allowed)
+
+        def chunk(slow: Tensor, fast: Tensor) -> Tensor:
+            return photons(scene, choices, slow, fast, segment.interpolate, self.work_dtype, self._blocks(scene))
+
+        if torch.is_grad_enabled() and _needs_gradient(scene):
+            return checkpoint(chunk, slow, fast, use_reentrant=False, preserve_rng_state=False)
+        return chunk(slow, fast)
+
+    @property
+    def _elements(self) -> int:
+        return max(1, min(CHUNK_ELEMENTS, self.sampling.memory_budget_bytes // BYTES_PER_ELEMENT))
+
+    @property
+    def _directions(self) -> int:
+        """Source x orientation pairs of one sub-pixel."""
+        return self.choices.steps // self.choices.oversample**2
+
+    @property
+    def _pixels_per_chunk(self) -> int:
+        evaluations = self._directions
+        if self.choices.running_product:
+            evaluations *= self.choices.oversample**2 * self.choices.layers
+        return max(1, self._elements // evaluations)
+
+    def _parts(self, segment: Segment) -> Iterator[slice]:
+        for start in range(segment.start, segment.stop, self._pixels_per_chunk):
+            yield slice(start, min(start + self._pixels_per_chunk, segment.stop))
+
+    def _blocks(self, scene: Scene) -> Iterator[Block]:
+        """Cut sources x orientations so that a single pixel stays inside the budget."""
+        sources, orientations = scene.directions.shift.shape[:2]
+        wide = min(orientations, self._elements)
+        tall = max(1, self._elements // orientations)
+        for first in range(0, sources, tall):
+            for begin in range(0, orientations, wide):
+                yield (slice(first, min(first + tall, sources)), slice(begin, min(begin + wide, orientations)))
+
+    def _assemble(self, index: Tensor, values: list[Tensor]) -> Tensor:
+        config = self.detector.config
+        shape = (config.spixels, config.fpixels)
+        flat = torch.cat(values) if values else torch.zeros(0, dtype=self.geometry_dtype, device=self.device)
+        if len(index) == shape[0] * shape[1]:
+            return flat.reshape(shape)
+        empty = torch.zeros(shape[0] * shape[1], dtype=flat.dtype, device=self.device)
+        return empty.index_copy(0, index, flat).reshape(shape)
+
+    def _summarise(self, scene: Scene, cuts: list[Segment], index: Tensor) -> RunSummary:
+        latched = next((cut.start for cut in cuts if cut.latched_at is not None), None)
+        return RunSummary(self.choices.oversample, self.choices.steps, len(scene.sources.wavelength),
+                          self.choices.interpolate, None if latched is None else int(index[latched]))
+
+
+def simulate(crystal: Crystal | CrystalConfig, detector: Detector | DetectorConfig,
+             beam: Beam | BeamConfig | None = None, **options) -> Tensor:
+    """The image of a crystal, (spixels, fpixels) photons per pixel; options as for `Simulator`."""
+    return Simulator(crystal, detector, beam, **options).run()
+
+
+def _device_of(*models: object) -> torch.device:
+    return next((model.device for model in models if isinstance(model, torch.nn.Module)), torch.device("cpu"))
+
+
+def _needs_gradient(value: object) -> bool:
+    if isinstance(value, Tensor):
+        return value.requires_grad
+    return isinstance(value, tuple) and any(_needs_gradient(entry) for entry in value)
