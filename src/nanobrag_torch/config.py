@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,8 +20,8 @@ from .conventions import DetectorConvention, DetectorPivot
 if TYPE_CHECKING:
     import torch
 
-    Real = Union[float, torch.Tensor]
-    Reals3 = Union[tuple[Real, Real, Real], torch.Tensor]
+    Real = float | torch.Tensor
+    Reals3 = tuple[Real, Real, Real] | torch.Tensor
 else:
     Real = Reals3 = Any
 

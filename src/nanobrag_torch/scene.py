@@ -134,7 +134,8 @@ def choose(crystal: Crystal, detector: Detector, beam: Beam, sampling: SamplingC
     config: BeamConfig = beam.config
     return Choices(
         shape=crystal.config.shape, interpolate=_interpolate(crystal, sampling, quirks), oversample=oversample,
-        layers=detector.layers, steps=steps, absorbing=plain(detector.config.detector_thick_um) > 0 or sampling.oversample_thick and quirks.running_product,
+        layers=detector.layers, steps=steps,
+        absorbing=plain(detector.config.detector_thick_um) > 0 or _zeroing(sampling, quirks),
         curved=detector.config.curved, point_pixel=detector.config.point_pixel,
         unpolarized=config.nopolar and not (sampling.oversample_polar and quirks.nopolar_defeated),
         culling=plain(config.dmin_A) > 0, watery=plain(config.water_size_um) > 0,
@@ -156,6 +157,11 @@ def recommended_oversample(crystal: Crystal, detector: Detector, beam: Beam) -> 
     geometry = detector.geometry()
     reciprocal_pixel = beam.wavelength_m * torch.abs(geometry.distance) / geometry.pixel_size
     return max(1, int(plain(torch.ceil(3.0 * widths.max() / reciprocal_pixel))))
+
+
+def _zeroing(sampling: SamplingConfig, quirks: Quirks) -> bool:
+    """-oversample_thick takes the captured fraction of a sensor without thickness too: none (part B §3.8)."""
+    return sampling.oversample_thick and quirks.running_product
 
 
 def _interpolate(crystal: Crystal, sampling: SamplingConfig, quirks: Quirks) -> bool:

@@ -14,7 +14,15 @@ from torch import Tensor
 
 from .integrate import EndFactors, combine, pass_factor, ray_weights
 from .kernel import (
-    Aim, Indices, Pass, aim, cell_factor, kept_rays, miller_indices, passes, polarization_factors,
+    Aim,
+    Indices,
+    Pass,
+    aim,
+    cell_factor,
+    kept_rays,
+    miller_indices,
+    passes,
+    polarization_factors,
 )
 from .physics.lattice_factor import lattice_factor
 from .physics.structure_factor import nearest_factor, within_tricubic_range

@@ -17,9 +17,9 @@ from ..quirks import Quirks
 from .parameters import ContinuousFields, as_tensor
 
 _FIELDS = (
-    "cell_a", "cell_b", "cell_c", "cell_alpha", "cell_beta", "cell_gamma", "orientation_matrix", "matrix_wavelength_A", "misset_deg",
-    "phi_start_deg", "osc_range_deg", "phi_step_deg", "spindle_axis", "mosaic_spread_deg", "N_cells", "default_F",
-    "fudge",
+    "cell_a", "cell_b", "cell_c", "cell_alpha", "cell_beta", "cell_gamma", "orientation_matrix", "matrix_wavelength_A",
+    "misset_deg", "phi_start_deg", "osc_range_deg", "phi_step_deg", "spindle_axis", "mosaic_spread_deg", "N_cells",
+    "default_F", "fudge",
 )
 
 
