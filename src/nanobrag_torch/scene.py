@@ -147,7 +147,7 @@ def source_count(beam: Beam) -> int:
     """Number of sources, without making them."""
     if beam.config.source_directions is not None:
         return len(beam.config.source_directions)
-    return len(beam._kept_points()) * beam.config.dispersion_steps
+    return len(beam.kept_points()) * beam.config.dispersion_steps
 
 
 def recommended_oversample(crystal: Crystal, detector: Detector, beam: Beam) -> int:

@@ -96,7 +96,7 @@ class Simulator:
         """
         scene = self.scene()
         index = self.rendered_pixels()
-        slow, fast = self._coordinates(index)
+        slow, fast = self.coordinates(index)
         cuts = self.segments(scene, slow, fast)
         self.summary = self._summarise(scene, cuts, index)
         values = []
@@ -134,7 +134,8 @@ class Simulator:
         """Pieces of the raster on either side of an order-dependent fault."""
         return segments(scene, self.choices, slow, fast, self._pixels_per_chunk)
 
-    def _coordinates(self, index: Tensor) -> tuple[Tensor, Tensor]:
+    def coordinates(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Slow and fast pixel numbers (N,) of raster indices (N,), in the geometry's dtype."""
         width = self.detector.config.fpixels
         slow = torch.div(index, width, rounding_mode="floor")
         return slow.to(self.geometry_dtype), (index - slow * width).to(self.geometry_dtype)

@@ -48,7 +48,7 @@ def pass_terms(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, step:
     look = aim(scene, choices, slow, fast, step)
     polar = polarization_factors(scene, choices, look.diffracted)
     kept = kept_rays(scene, look.diffracted) if choices.culling else torch.ones_like(polar, dtype=torch.bool)
-    directions = _first_ray_directions(scene, kept) if first_ray else scene.directions
+    directions = first_ray_directions(scene, kept) if first_ray else scene.directions
     indices = miller_indices(look.diffracted, directions, look.airpath.dtype)
     latt = lattice_factor(choices.shape, indices.offsets, scene.lattice,
                           literal_sinc3=choices.quirks.sinc3_cancellation)
@@ -156,7 +156,7 @@ def end_factors(choices: Choices, terms: list[PassTerms]) -> EndFactors:
         last_layer.look.capture if choices.capture_place is Place.END else one)
 
 
-def _first_ray_directions(scene: Scene, kept: Tensor) -> Directions:
+def first_ray_directions(scene: Scene, kept: Tensor) -> Directions:
     """Directions in which the first kept source of a single pixel sees the crystal as it was before any rotation."""
     if scene.first_directions is None or not bool(kept.any()):
         return scene.directions

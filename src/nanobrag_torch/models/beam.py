@@ -90,7 +90,7 @@ class Beam(ContinuousFields):
         polar = self.polarization_direction()
         vertical = unit(cross(beam, polar))
         horizontal, vertical_offsets = self._offsets("hdiv"), self._offsets("vdiv")
-        keep = torch.as_tensor(self._kept_points(), device=beam.device)
+        keep = torch.as_tensor(self.kept_points(), device=beam.device)
         h_index, v_index = keep.unbind(-1)
         start = (-SOURCE_DISTANCE_M * beam).expand(len(h_index), 3)
         tilted = rotate_about(start, polar, vertical_offsets[v_index])
@@ -111,9 +111,9 @@ class Beam(ContinuousFields):
             return 1, torch.zeros_like(extent), torch.zeros_like(extent)
         return count, extent, extent / (count - 1)
 
-    def _kept_points(self) -> np.ndarray:
+    def kept_points(self) -> np.ndarray:
         """(n, 2) grid indices (horizontal outermost) that round divergence leaves (part A §2.11)."""
-        (nh, range_h, step_h), (nv, range_v, step_v) = (self._plain_grid(axis) for axis in ("hdiv", "vdiv"))
+        (nh, range_h, step_h), (nv, range_v, step_v) = (self.plain_grid(axis) for axis in ("hdiv", "vdiv"))
         h, v = np.meshgrid(np.arange(nh), np.arange(nv), indexing="ij")
         if self.config.round_div and range_h > 0 and range_v > 0:
             h_term = ((step_h * h - range_h / 2) ** 2 - step_h**2 / 4 * (1 - nh % 2)) / range_h**2
@@ -125,7 +125,8 @@ class Beam(ContinuousFields):
             raise ConfigError("hdiv_steps, vdiv_steps", "a divergence grid with a source inside its ellipse", (nh, nv))
         return np.stack((h[inside], v[inside]), axis=-1)
 
-    def _plain_grid(self, direction: str) -> tuple[int, float, float]:
+    def plain_grid(self, direction: str) -> tuple[int, float, float]:
+        """(count, range, step) of a divergence direction ("hdiv" or "vdiv") as plain radians."""
         count: int = getattr(self.config, f"{direction}_steps")
         extent = plain(getattr(self.config, f"{direction}_range_mrad")) / 1000.0
         step = getattr(self.config, f"{direction}_step_mrad")
