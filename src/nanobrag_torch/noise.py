@@ -63,9 +63,7 @@ def pgm_image(image: np.ndarray, roi: np.ndarray, scale: float) -> np.ndarray:
     return _inside(roi, np.minimum(image[roi].astype(np.float64) * scale, GREY_TOP), np.uint8)
 
 
-def noise_image(
-    image: np.ndarray, roi: np.ndarray, seed: int, adc: float, *, clip_negative: bool
-) -> NoiseImage:
+def noise_image(image: np.ndarray, roi: np.ndarray, seed: int, adc: float, *, clip_negative: bool) -> NoiseImage:
     """Poisson image of the photons themselves, unscaled (part A §4.6).
 
     Args:

@@ -1,0 +1,131 @@
+"""Output files appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import BinaryIO
+
+from nanobrag_torch.errors import InputError
+from nanobrag_torch.io.reading import reason
+
+Buffer = bytes | bytearray | memoryview | object
+"""Anything with the buffer protocol that is contiguous: bytes, NumPy arrays."""
+
+STREAMS = ("/dev/std", "/dev/fd/", "/proc/")
+
+
+def atomic_write(path: str | os.PathLike[str], data: Buffer | Iterable[Buffer]) -> None:
+    """Write ``data``, one piece or several, so that ``path`` holds all of it or what it held before.
+
+    The pieces go to a temporary name in the same directory, which is renamed when complete and removed on any failure,
+    interrupts included. A symbolic link stays one: its target is replaced. Devices, pipes and the
+    standard streams (``/dev/stdout``) are written to directly.
+
+    Raises:
+        InputError: the system refuses (no such directory, no permission, disk full).
+    """
+    name = os.fspath(path)
+    pieces = (data,) if _is_buffer(data) else data
+    try:
+        if _is_stream(name):
+            with open(name, "wb") as stream:
+                _write_all(stream, pieces)
+        else:
+            _write_and_rename(os.path.realpath(name), pieces)
+    except OSError as error:
+        raise InputError(f"{name}: cannot be written: {reason(error)}") from None
+
+
+def check_writable(outputs: Mapping[str, str], inputs: Mapping[str, str] | None = None) -> None:
+    """Check before a long run that its output files can be written.
+
+    Args:
+        outputs: path by option (or whatever the message is to name), e.g. ``{"-floatfile": "float.bin"}``.
+        inputs: the same for files that are read and must not be overwritten.
+
+    Raises:
+        InputError: an output's directory is missing or not writable, it is itself a directory or protected, it is one
+            of the inputs, or two outputs are one file.
+    """
+    taken = {_identity(path): option for option, path in (inputs or {}).items()}
+    read = set(taken)
+    for option, path in outputs.items():
+        if _is_stream(path):
+            continue
+        _check_target(option, path)
+        identity = _identity(path)
+        if identity in taken:
+            role = "input" if identity in read else "output"
+            raise InputError(f"{option} {path}: expected a file of its own, got the {role} of {taken[identity]}")
+        taken[identity] = option
+
+
+def _write_and_rename(target: str, pieces: Iterable[Buffer]) -> None:
+    temporary = os.path.join(os.path.dirname(target), f".nanobragg-{secrets.token_hex(8)}.tmp")
+    if os.path.isdir(target):
+        raise IsADirectoryError(None, "is a directory")
+    if os.path.exists(target) and not os.access(target, os.W_OK):
+        raise PermissionError(None, "permission denied")
+    try:
+        with open(temporary, "xb") as stream:
+            _write_all(stream, pieces)
+        if os.path.exists(target):
+            shutil.copymode(target, temporary)
+        os.replace(temporary, target)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _write_all(stream: BinaryIO, pieces: Iterable[Buffer]) -> None:
+    for piece in pieces:
+        stream.write(piece)
+
+
+def _check_target(option: str, path: str) -> None:
+    target = os.path.realpath(path)
+    directory = os.path.dirname(target)
+    if not path:
+        raise InputError(f"{option}: expected a file name, got an empty one")
+    if os.path.isdir(target):
+        raise InputError(f"{option} {path}: expected a file name, got a directory")
+    if not os.path.isdir(directory):
+        raise InputError(f"{option} {path}: cannot be written: no such directory")
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise InputError(f"{option} {path}: cannot be written: the directory is not writable")
+    if os.path.exists(target) and not os.access(target, os.W_OK):
+        raise InputError(f"{option} {path}: cannot be written: the file is write-protected")
+
+
+def _is_stream(path: str) -> bool:
+    """Whether to write to ``path`` itself: devices, pipes, and the standard streams even when they are files."""
+    if os.path.abspath(path).startswith(STREAMS):
+        return True
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _identity(path: str) -> tuple[int, int] | str:
+    """What two names of one file have in common."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return os.path.realpath(path)
+    return status.st_dev, status.st_ino
+
+
+def _is_buffer(data: object) -> bool:
+    try:
+        memoryview(data)
+    except TypeError:
+        return False
+    return True
