@@ -22,7 +22,7 @@ from torch import Tensor
 from .config import CrystalShape
 from .constants import CLASSICAL_ELECTRON_RADIUS_SQUARED_M2
 from .geometry import dot, norm
-from .physics.lattice_factor import lattice_factors
+from .physics.lattice_factor import lattice_factors, squared_radius
 from .scene import Choices, Place, Scene
 from .simulator import Simulator
 from .terms import (
@@ -91,7 +91,7 @@ class _Tracer:
         rays = []
         for entry in self.terms:
             q = self._scattering(entry)
-            for source in range(entry.polar.shape[1]):
+            for source in torch.nonzero(entry.kept[0])[:, 0].tolist():
                 incident = self.scene.sources.incident[source]
                 rays.append({
                     **_place(entry), "source": source, "incident": incident.tolist(),
@@ -120,15 +120,22 @@ class _Tracer:
         first = {}
         for section in (self.subpixels(), self.rays(), self.evaluations()):
             first |= {name: value for name, value in (section or [{}])[0].items() if name not in TERM_KEYS}
-        ends = end_factors(self.choices, self.terms)
+        omega, polar, capture = self._factors_used()
         photons = self.photons[0].item()
         return first | {
             "I_sum": self.intensity, "I_bg": self._background(), "steps": self.choices.steps,
             "r_e_sqr_m2": CLASSICAL_ELECTRON_RADIUS_SQUARED_M2,
             "fluence_ph_m2": self.simulator.beam.fluence_per_m2.item(),
-            "capture_fraction_used": ends.capture[0].item(), "polar_used": ends.polar[0].item(),
-            "omega_used_sr": ends.omega[0].item(), "intensity_f64": photons,
+            "capture_fraction_used": capture, "polar_used": polar, "omega_used_sr": omega, "intensity_f64": photons,
             "intensity_f32": torch.tensor(photons, dtype=torch.float64).float().item()}
+
+    def _factors_used(self) -> tuple[float, float, float]:
+        """Solid angle, polarisation and capture in force at the end: cached ones, or those of the last ray."""
+        choices, ends, last = self.choices, end_factors(self.choices, self.terms), self.terms[-1]
+        omega = ends.omega if choices.omega_place is Place.END else last.look.omega
+        polar = ends.polar if choices.polar_place is Place.END else last.polar[:, -1]
+        capture = ends.capture if choices.capture_place is Place.END else last.look.capture
+        return omega.item(), polar.item(), capture.item()
 
     def _subpixel(self, entry: PassTerms) -> Numbers:
         look = entry.look
@@ -175,6 +182,8 @@ class _Tracer:
             signed = _signed_gratings(entry, scene)
             table |= dict(zip(("F_latt_a", "F_latt_b", "F_latt_c"), signed, strict=True))
             latt = signed[0] * signed[1] * signed[2]
+        else:
+            table |= _radius(choices, scene, entry)
         flags = torch.zeros_like(index) if allowed is None else allowed[0].long()
         return table | {"F_latt": latt, "F_cell": factor, "I_term": torch.square(factor * latt), "interpolate": flags}
 
@@ -184,6 +193,14 @@ def _signed_gratings(entry: PassTerms, scene: Scene) -> list[Tensor]:
     reduced = lattice_factors(entry.indices.offsets, scene.lattice.cells)
     return [grating[0] * torch.where((node[0] * (cells - 1)) % 2 == 0, 1.0, -1.0)
             for grating, node, cells in zip(reduced, entry.indices.nodes, scene.lattice.cells, strict=True)]
+
+
+def _radius(choices: Choices, scene: Scene, entry: PassTerms) -> Numbers:
+    """Squared distance from the node in the shape's own measure (part B §7)."""
+    f = tuple(offset[0] for offset in entry.indices.offsets)
+    if choices.shape is CrystalShape.ROUND:
+        return {"hrad_sqr": squared_radius(f, torch.diag(torch.square(scene.lattice.cells)))}
+    return {"rad_star_sqr": squared_radius(f, scene.lattice.radius_form)}
 
 
 def _segment_of(simulator: Simulator, scene: Scene, slow: int, fast: int):

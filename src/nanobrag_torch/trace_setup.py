@@ -57,15 +57,14 @@ def _attenuation(simulator: Simulator, geometry: Any) -> float:
 
 def _beam(simulator: Simulator) -> dict[str, Any]:
     beam, config = simulator.beam, simulator.beam.config
-    listed = config.source_directions is not None
     grids = {}
     for axis in ("hdiv", "vdiv"):
         count, extent, step = beam.plain_grid(axis)
-        grids |= {f"{axis}range_rad": extent, f"{axis}step_rad": step, f"{axis}steps": -1 if listed else count}
+        grids |= {f"{axis}range_rad": extent, f"{axis}step_rad": step, f"{axis}steps": count}
     colours = config.dispersion_steps
     width = plain(config.dispersion_percent) / 100.0 if colours > 1 else 0.0
     sources = beam.sources(simulator.detector.beam_direction())
-    weights = torch.ones_like(sources.weight) if beam.source_weights is None else beam.source_weights
+    weights = sources.weight / len(sources.weight) if beam.source_weights is None else beam.source_weights
     table = torch.cat((unit(sources.position), weights[:, None], sources.wavelength[:, None]), dim=1)
     return {
         "lambda0_m": beam.wavelength_m.item(), "fluence_ph_m2": beam.fluence_per_m2.item(), **grids,
@@ -104,8 +103,24 @@ def _cell(crystal: Crystal, cell: Cell) -> dict[str, Any]:
     values |= {"V_cell_A3": cell.V.item(), "V_star_invA3": 1.0 / cell.V.item()}
     lengths = crystal.edges() if crystal.cell_a is not None else norm(direct)
     values |= {f"{name}_len_A": length.item() for name, length in zip(names, lengths, strict=True)}
-    for suffix, axes in (("", direct), ("_star", reciprocal)):
-        for name, (i, j) in zip(("alpha", "beta", "gamma"), ((1, 2), (2, 0), (0, 1)), strict=True):
-            cosine = dot(axes[i], axes[j]) / norm(axes[i]) / norm(axes[j])
-            values[f"{name}{suffix}_rad"] = torch.arccos(cosine.clamp(-1.0, 1.0)).item()
+    cosines = _cosines(direct)
+    for name, cosine in zip(("alpha", "beta", "gamma"), cosines, strict=True):
+        values[f"{name}_rad"] = torch.arccos(cosine.clamp(-1.0, 1.0)).item()
+    for name, angle in zip(("alpha", "beta", "gamma"), _reciprocal_angles(cell, lengths, cosines), strict=True):
+        values[f"{name}_star_rad"] = angle.item()
     return values
+
+
+def _cosines(axes: Tensor) -> list[Tensor]:
+    return [dot(axes[i], axes[j]) / norm(axes[i]) / norm(axes[j]) for i, j in ((1, 2), (2, 0), (0, 1))]
+
+
+def _reciprocal_angles(cell: Cell, lengths: Tensor, cosines: list[Tensor]) -> list[Tensor]:
+    """α*, β*, γ* from sine and cosine, which disagree where a matrix and a cell do (part A §2.9)."""
+    stars = norm(cell.reciprocal_axes)
+    angles = []
+    for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        sines = torch.sqrt((1.0 - torch.square(cosines[j])) * (1.0 - torch.square(cosines[k])))
+        cosine = (cosines[j] * cosines[k] - cosines[i]) / sines
+        angles.append(torch.arctan2(lengths[i] / cell.V / stars[j] / stars[k], cosine))
+    return angles

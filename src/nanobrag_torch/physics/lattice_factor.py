@@ -57,13 +57,15 @@ def lattice_factor(shape: CrystalShape, f: tuple[Tensor, Tensor, Tensor], lattic
         squared = torch.square(f[0] * Na) + torch.square(f[1] * Nb) + torch.square(f[2] * Nc)
         transform = sinc3(squared * lattice.fudge * math.pi**2, literal=literal_sinc3)
         return volume * ROUND_SCALE * transform
-    radius = _quadratic(lattice.radius_form, *f)
+    radius = squared_radius(f, lattice.radius_form)
     if shape is CrystalShape.GAUSS:
         return volume * torch.exp(-(radius / SPOT_SIZE * lattice.fudge))
     inside = radius * lattice.fudge < SPOT_SIZE * SPOT_SIZE
     return volume * inside.to(radius.dtype)
 
 
-def _quadratic(form: Tensor, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+def squared_radius(f: tuple[Tensor, Tensor, Tensor], form: Tensor) -> Tensor:
+    """Value of a symmetric quadratic form (3, 3) at offsets f, each (...)."""
+    x, y, z = f
     return (form[0, 0] * x * x + form[1, 1] * y * y + form[2, 2] * z * z
             + 2.0 * (form[0, 1] * x * y + form[0, 2] * x * z + form[1, 2] * y * z))
