@@ -85,7 +85,8 @@ static void warn(const char *format, ...)
 
 static void *allocate(size_t count, size_t size, const char *purpose)
 {
-    void *memory = calloc(count ? count : 1, size);
+    double physical = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    void *memory = (double)count * (double)size > physical ? NULL : calloc(count ? count : 1, size);
     if (!memory)
         die("not enough memory for %s (%zu x %zu bytes)", purpose, count, size);
     return memory;
@@ -421,10 +422,15 @@ struct settings {
     int ignored_flag;
 };
 
+static const char *dump_name(const struct settings *set)
+{
+    return set->dump_file ? set->dump_file : "Fdump.bin";
+}
+
 static struct settings default_settings(void)
 {
     return (struct settings){
-        .dump_file = "Fdump.bin", .float_name = "floatimage.bin", .int_name = "intimage.img",
+        .float_name = "floatimage.bin", .int_name = "intimage.img",
         .pgm_name = "image.pgm", .noise_name = "noiseimage.img",
         .cells = {1, 1, 1}, .shape = SQUARE, .fudge = 1.0, .mosaic_spread_rad = -1.0, .mosaic_domains = -1,
         .lambda_m = 1e-10, .dispsteps = -1,
@@ -481,7 +487,8 @@ struct option {
 
 static const struct option options[] = {
     TITLE("Crystal"),
-    {"-cell", CELL, 6, F(cell), 1, PLAIN, ANY, 0, NONE, "a b c alpha beta gamma: unit cell, A and degrees (1 to 6 values)"},
+    {"-cell", CELL, 6, F(cell), 1, PLAIN, ANY, 0, NONE,
+     "a b c alpha beta gamma: unit cell, A and degrees (1 to 6 values)"},
     FILENAME("-mat -matrix", matrix_file, NONE, "orientation matrix (MOSFLM form, times the wavelength)"),
     FILENAME("-hkl", hkl_file, NONE, "structure factors: lines of h k l F"),
     NUMBER("-default_F", default_F, PLAIN, ANY, NONE, "F of reflections that are not listed, electrons (0)"),
@@ -502,10 +509,12 @@ static const struct option options[] = {
     SWITCH("-gauss_xtal", shape, GAUSS, NONE, "Gaussian spots"),
     SWITCH("-tophat_spots -binary_spots", shape, TOPHAT, NONE, "flat-top spots"),
     NUMBER("-fudge", fudge, PLAIN, NOT_NEGATIVE, NONE, "scale of the squared spot radius, not for square (1)"),
-    {"-misset", MISSET, 3, F(misset_rad), 1, DEGREE, ANY, 0, NONE, "x y z: rotations of the crystal, degrees; or: random"},
+    {"-misset", MISSET, 3, F(misset_rad), 1, DEGREE, ANY, 0, NONE,
+     "x y z: rotations of the crystal, degrees; or: random"},
     NUMBER("-mosaic -mosaicity -mosaici -mosaic_spread -mosaic_spr", mosaic_spread_rad, DEGREE, NOT_NEGATIVE,
            NONE, "largest rotation of a mosaic domain, degrees"),
-    COUNT("-mosaic_domains -mosaic_domain -mosaic_dom", mosaic_domains, NOT_NEGATIVE, "number of mosaic domains (10 with a spread)"),
+    COUNT("-mosaic_domains -mosaic_domain -mosaic_dom", mosaic_domains, NOT_NEGATIVE,
+          "number of mosaic domains (10 with a spread)"),
 
     TITLE("Beam"),
     NUMBER("-lambda -wave -wavelength", lambda_m, ANGSTROM, POSITIVE, NONE, "wavelength, A (1)"),
@@ -570,7 +579,8 @@ static const struct option options[] = {
      "attenuation depth of the sensor, um; inf or 0: no sensor"},
     NUMBER("-detector_thick", thick_m, MICRON, NOT_NEGATIVE, NONE, "sensor thickness, um (0)"),
     COUNT("-detector_thicksteps -thicksteps", thicksteps, NOT_NEGATIVE, "sensor layers"),
-    {"-roi", INTEGER, 4, F(roi), 1, PLAIN, ANY, 0, NONE, "xmin xmax ymin ymax: rendered pixels, fast and slow, inclusive"},
+    {"-roi", INTEGER, 4, F(roi), 1, PLAIN, ANY, 0, NONE,
+     "xmin xmax ymin ymax: rendered pixels, fast and slow, inclusive"},
     FILENAME("-img", image_file, HEADER, "SMV image whose header supplies geometry"),
     FILENAME("-mask", mask_file, HEADER, "SMV image: header and mask (0: skip the pixel)"),
 
@@ -602,8 +612,10 @@ static const struct option options[] = {
     COUNT("-mosaic_seed", mosaic_seed, ANY, "seed of the mosaic domains (12345678)"),
     COUNT("-misset_seed", misset_seed, ANY, "seed of -misset random (clock)"),
     SWITCH("-printout", printout, ON, NONE, "print every rendered pixel"),
-    {"-printout_pixel", INTEGER, 2, F(printout_pixel), 1, PLAIN, NOT_NEGATIVE, 0, PRINT, "fast slow: print this pixel only"},
-    {"-trace_pixel", INTEGER, 2, F(trace_pixel), 1, PLAIN, NOT_NEGATIVE, 0, NONE, "slow fast: print every intermediate of this pixel"},
+    {"-printout_pixel", INTEGER, 2, F(printout_pixel), 1, PLAIN, NOT_NEGATIVE, 0, PRINT,
+     "fast slow: print this pixel only"},
+    {"-trace_pixel", INTEGER, 2, F(trace_pixel), 1, PLAIN, NOT_NEGATIVE, 0, NONE,
+     "slow fast: print every intermediate of this pixel"},
     SWITCH("-progress", progress, ON, NONE, "print progress (default)"),
     SWITCH("-noprogress", progress, OFF, NONE, "no progress"),
 
@@ -947,7 +959,7 @@ static bool header_value(const char *header, const char *key, double *value)
         return false;
     char *end;
     double number = strtod(found + 1, &end);
-    if (end == found + 1)
+    if (end == found + 1 || !isfinite(number))
         return false;
     *value = number;
     return true;
@@ -1061,7 +1073,7 @@ static void read_matrix(const char *name, double lambda_m, vec3 star[3])
     int n = 0;
     for (char *line; n < 9 && (line = next_line(&t));)
         for (char *word = strtok(line, " \t\v\f"); word && n < 9; word = strtok(NULL, " \t\v\f"))
-            if (!is_number(word, &m[n]) || !isfinite(m[n++]))
+            if (!is_number(word, &m[n++]) || !isfinite(m[n - 1]))
                 die("%s:%ld: expected a number, found '%s'", name, t.line, word);
     if (n < 9)
         die("%s:%ld: expected 9 numbers, found %d", name, t.line, n);
@@ -1616,6 +1628,16 @@ static void complete_axes(struct crystal *xtal, const struct settings *set, doub
 
 static double angle_between(vec3 a, vec3 b) { return acos(clamped(dot(a, b) / (magnitude(a) * magnitude(b)))); }
 
+/* Angle between two reciprocal axes by way of the direct cell, as the canonical program reckons it. */
+static double star_angle(const struct crystal *xtal, int i)
+{
+    const vec3 *v = xtal->axis_A, *r = xtal->star;
+    int j = (i + 1) % 3, k = (i + 2) % 3;
+    double angle = angle_between(v[j], v[k]), angle1 = angle_between(v[k], v[i]), angle2 = angle_between(v[i], v[j]);
+    double sine = magnitude(v[i]) * xtal->star_volume / magnitude(r[j]) / magnitude(r[k]);
+    return atan2(sine, (cos(angle1) * cos(angle2) - cos(angle)) / (sin(angle1) * sin(angle2)));
+}
+
 static void print_cell(const struct crystal *xtal)
 {
     const vec3 *sets[2] = {xtal->axis_A, xtal->star};
@@ -1796,7 +1818,7 @@ struct term {
     double h, k, l;
     long h0, k0, l0;                 /* nearest integers, halves down */
     double latt_a, latt_b, latt_c;   /* square shape */
-    double spindle_sqr, radius_sqr;  /* rad_star_sqr and hrad_sqr of the other shapes */
+    double rad_star_sqr, hrad_sqr;   /* other shapes */
     double F_latt, F_cell, intensity;
 };
 
@@ -1877,12 +1899,12 @@ static inline bool beyond_resolution(const struct settings *set, const struct ra
 }
 
 /* Polarisation factor after Kahn; normalises the two directions in place, as the canonical program does. */
-static double polarisation(const struct simulation *sim, vec3 *incident, vec3 *diffracted, double *cos2theta)
+static double polarisation(const struct simulation *sim, vec3 *incident, vec3 *diffracted)
 {
     *incident = unit(*incident);
     *diffracted = unit(*diffracted);
-    *cos2theta = dot(*incident, *diffracted);
-    double cos_sqr = *cos2theta * *cos2theta, sin_sqr = 1.0 - cos_sqr, psi = 0.0;
+    double cos2theta = dot(*incident, *diffracted), cos_sqr = cos2theta * cos2theta;
+    double sin_sqr = 1.0 - cos_sqr, psi = 0.0;
     if (sim->set.kahn_factor != 0.0) {
         vec3 B_in = unit(cross(sim->det.polar, *incident));
         vec3 E_in = unit(cross(*incident, B_in));
@@ -1916,7 +1938,7 @@ static bool neighbourhood_inside(const struct grid *g, double h, double k, doubl
     const double at[3] = {h, k, l};
     for (int i = 0; i < 3; i++) {
         double lo = (double)g->min[i], range = (double)(g->max[i] - g->min[i] + 1);
-        if (at[i] - lo + 3.0 > range || at[i] - 2.0 < lo)
+        if (!(at[i] - lo + 3.0 <= range && at[i] - 2.0 >= lo))
             return false;
     }
     return true;
@@ -1985,14 +2007,14 @@ static double spot_lattice(const struct simulation *sim, struct term *t)
     vec3 delta = {dh * star[0].x + dk * star[1].x + dl * star[2].x,
                   dh * star[0].y + dk * star[1].y + dl * star[2].y,
                   dh * star[0].z + dk * star[1].z + dl * star[2].z};
-    t->spindle_sqr = dot(delta, delta) * Na * Na * Nb * Nb * Nc * Nc;
+    t->rad_star_sqr = dot(delta, delta) * Na * Na * Nb * Nb * Nc * Nc;
     if (sim->set.shape == ROUND) {
-        t->radius_sqr = dh * dh * Na * Na + dk * dk * Nb * Nb + dl * dl * Nc * Nc;
-        return Na * Nb * Nc * 0.723601254558268 * sinc3(M_PI * sqrt(t->radius_sqr * fudge));
+        t->hrad_sqr = dh * dh * Na * Na + dk * dk * Nb * Nb + dl * dl * Nc * Nc;
+        return Na * Nb * Nc * 0.723601254558268 * sinc3(M_PI * sqrt(t->hrad_sqr * fudge));
     }
     if (sim->set.shape == GAUSS)
-        return Na * Nb * Nc * exp(-(t->spindle_sqr / 0.63 * fudge));
-    return t->spindle_sqr * fudge < 0.3969 ? Na * Nb * Nc : 0.0;
+        return Na * Nb * Nc * exp(-(t->rad_star_sqr / 0.63 * fudge));
+    return t->rad_star_sqr * fudge < 0.3969 ? Na * Nb * Nc : 0.0;
 }
 
 static inline void turn_domain(const struct simulation *sim, const struct progress *p, struct term *t)
@@ -2068,7 +2090,7 @@ static void add_subpixel(const struct simulation *sim, struct progress *p, struc
         if (beyond_resolution(set, &ray))
             continue;
         if (p->polar == 0.0 || set->oversample_polar)
-            p->polar = polarisation(sim, &ray.incident, &sub->diffracted, &ray.cos2theta);
+            p->polar = polarisation(sim, &ray.incident, &sub->diffracted);
         if (p->watcher)
             watch_ray(p->watcher, p, sub, &ray);
         add_sweep(sim, p, sub, &ray);
@@ -2285,8 +2307,15 @@ struct watcher {
     struct term last_term;
 };
 
-static void put(const char *prefix, const char *name, double value) { printf("TRACE %s %s %.17g\n", prefix, name, value); }
-static void put_count(const char *prefix, const char *name, long value) { printf("TRACE %s %s %ld\n", prefix, name, value); }
+static void put(const char *prefix, const char *name, double value)
+{
+    printf("TRACE %s %s %.17g\n", prefix, name, value);
+}
+
+static void put_count(const char *prefix, const char *name, long value)
+{
+    printf("TRACE %s %s %ld\n", prefix, name, value);
+}
 
 static void put_vector(const char *prefix, const char *name, vec3 v)
 {
@@ -2335,10 +2364,10 @@ static void put_term(const char *prefix, enum shape shape, const struct term *t,
         put(prefix, "F_latt_b", t->latt_b);
         put(prefix, "F_latt_c", t->latt_c);
     } else {
-        put(prefix, "rad_star_sqr", t->spindle_sqr);
+        put(prefix, "rad_star_sqr", t->rad_star_sqr);
     }
     if (shape == ROUND)
-        put(prefix, "hrad_sqr", t->radius_sqr);
+        put(prefix, "hrad_sqr", t->hrad_sqr);
     put(prefix, "F_latt", t->F_latt);
     put(prefix, "F_cell", t->F_cell);
     put(prefix, "I_term", t->intensity);
@@ -2366,7 +2395,7 @@ static void watch_ray(struct watcher *w, const struct progress *p, const struct 
 {
     char prefix[96];
     struct ray seen = *ray;
-    seen.cos2theta = dot(unit(ray->incident), unit(sub->diffracted));
+    seen.cos2theta = dot(ray->incident, sub->diffracted);
     if (!w->any_ray) {
         w->any_ray = true;
         w->first_ray.ray = seen;
@@ -2476,9 +2505,9 @@ static void trace_crystal(const struct simulation *sim)
     put(S, "alpha_rad", angle_between(v[1], v[2]));
     put(S, "beta_rad", angle_between(v[2], v[0]));
     put(S, "gamma_rad", angle_between(v[0], v[1]));
-    put(S, "alpha_star_rad", angle_between(r[1], r[2]));
-    put(S, "beta_star_rad", angle_between(r[2], r[0]));
-    put(S, "gamma_star_rad", angle_between(r[0], r[1]));
+    put(S, "alpha_star_rad", star_angle(&sim->xtal, 0));
+    put(S, "beta_star_rad", star_angle(&sim->xtal, 1));
+    put(S, "gamma_star_rad", star_angle(&sim->xtal, 2));
     put_vector(S, "misset_rad", from_array(sim->misset_rad));
     put_count(S, "Na", sim->set.cells[0]);
     put_count(S, "Nb", sim->set.cells[1]);
@@ -2605,62 +2634,82 @@ static void remove_temporaries(void)
             remove(outputs[i].temporary);
 }
 
-/* Open the file that an output is written to first. */
-static FILE *open_output(struct output *o)
+static bool same_file(const char *name, const char *other)
 {
-    FILE *file = fopen(o->temporary ? o->temporary : o->name, "wb");
-    if (!file)
-        die("%s: cannot be written (%s)", o->name, strerror(errno));
-    return file;
+    struct stat a, b;
+    return !strcmp(name, other)
+        || (!stat(name, &a) && !stat(other, &b) && S_ISREG(a.st_mode) && a.st_dev == b.st_dev && a.st_ino == b.st_ino);
 }
 
-/* Find out before rendering whether a file can be written, without touching it. */
-static void register_output(const char *name)
+/* Find out before rendering whether a file can be written, without touching it; NULL if it can. */
+static const char *try_output(struct output *o)
 {
     struct stat info;
-    struct output *o = &outputs[output_count];
-    for (int i = 0; i < output_count; i++)
-        if (!strcmp(outputs[i].name, name))
-            die("%s: two outputs have this name", name);
-    *o = (struct output){.name = name};
-    bool exists = lstat(name, &info) == 0;
+    bool exists = lstat(o->name, &info) == 0;
     if (exists && S_ISDIR(info.st_mode))
-        die("%s: cannot be written (is a directory)", name);
-    if (!exists || S_ISREG(info.st_mode)) {
-        if (exists && access(name, W_OK))
-            die("%s: cannot be written (%s)", name, strerror(errno));
-        size_t room = strlen(name) + 32;
-        o->temporary = allocate(room, 1, name);
-        snprintf(o->temporary, room, "%s.%ld.tmp", name, (long)getpid());
-        output_count++;
-        fclose(open_output(o));
-        remove(o->temporary);
-    } else {
-        output_count++;
-    }
+        return strerror(EISDIR);
+    if (exists && access(o->name, W_OK))
+        return strerror(errno);
+    if (exists && !S_ISREG(info.st_mode))
+        return NULL;
+    size_t room = strlen(o->name) + 32;
+    o->temporary = allocate(room, 1, o->name);
+    snprintf(o->temporary, room, "%s.%ld.tmp", o->name, (long)getpid());
+    FILE *file = fopen(o->temporary, "wb");
+    if (!file)
+        return strerror(errno);
+    fclose(file);
+    remove(o->temporary);
+    return NULL;
 }
 
+static void register_output(const char *name, bool required)
+{
+    struct output *o = &outputs[output_count];
+    for (int i = 0; i < output_count; i++)
+        if (same_file(outputs[i].name, name))
+            die("%s: two outputs have this name", name);
+    *o = (struct output){.name = name};
+    const char *problem = try_output(o);
+    if (problem && required)
+        die("%s: cannot be written (%s)", name, problem);
+    if (problem)
+        warn("%s: cannot be written (%s)", name, problem);
+    else
+        output_count++;
+}
+
+/* Hand over the contents of an output. */
 static void fill_output(const char *name, void *bytes, size_t length)
 {
     for (int i = 0; i < output_count; i++)
         if (!strcmp(outputs[i].name, name)) {
             outputs[i].bytes = bytes;
             outputs[i].length = length;
+            return;
         }
+    free(bytes);
+}
+
+static void write_output(const struct output *o)
+{
+    FILE *file = fopen(o->temporary ? o->temporary : o->name, "wb");
+    bool good = file && fwrite(o->bytes, 1, o->length, file) == o->length && fflush(file) == 0;
+    int reason = errno;
+    if (file && fclose(file) && good) {
+        good = false;
+        reason = errno;
+    }
+    if (!good)
+        die("%s: cannot be written (%s)", o->name, strerror(reason));
 }
 
 static void write_outputs(void)
 {
     for (int i = 0; i < output_count; i++) {
-        struct output *o = &outputs[i];
-        FILE *file = open_output(o);
-        printf("writing %s\n", o->name);
-        bool good = fwrite(o->bytes, 1, o->length, file) == o->length;
-        good &= fflush(file) == 0;
-        int reason = errno;
-        if (fclose(file) || !good)
-            die("%s: cannot be written (%s)", o->name, strerror(good ? errno : reason));
-        free(o->bytes);
+        printf("writing %s\n", outputs[i].name);
+        write_output(&outputs[i]);
+        free(outputs[i].bytes);
     }
     for (int i = 0; i < output_count; i++) {
         struct output *o = &outputs[i];
@@ -2669,6 +2718,8 @@ static void write_outputs(void)
         free(o->temporary);
         o->temporary = NULL;
     }
+    if (fflush(stdout) || ferror(stdout))
+        die("standard output: cannot be written (%s)", strerror(errno));
 }
 
 static void register_outputs(const struct simulation *sim)
@@ -2677,17 +2728,17 @@ static void register_outputs(const struct simulation *sim)
     const char *inputs[] = {set->hkl_file, set->matrix_file, set->source_file, set->image_file, set->mask_file,
                             set->stol_file};
     atexit(remove_temporaries);
-    register_output(set->float_name);
-    register_output(set->int_name);
+    register_output(set->float_name, true);
+    register_output(set->int_name, true);
     if (set->write_pgm)
-        register_output(set->pgm_name);
+        register_output(set->pgm_name, true);
     if (set->write_noise)
-        register_output(set->noise_name);
+        register_output(set->noise_name, true);
     if (set->hkl_file)
-        register_output(set->dump_file);
+        register_output(dump_name(set), false);
     for (int i = 0; i < output_count; i++)
         for (size_t j = 0; j < sizeof inputs / sizeof inputs[0]; j++)
-            if (inputs[j] && !strcmp(outputs[i].name, inputs[j]))
+            if (inputs[j] && same_file(outputs[i].name, inputs[j]))
                 die("%s: is an input and an output", inputs[j]);
 }
 
@@ -2702,7 +2753,7 @@ static void make_dump(const struct simulation *sim)
     char *bytes = allocate((size_t)start + data, 1, "the structure-factor cache");
     memcpy(bytes, header, (size_t)start);
     memcpy(bytes + start, g->F, data);
-    fill_output(sim->set.dump_file, bytes, (size_t)start + data);
+    fill_output(dump_name(&sim->set), bytes, (size_t)start + data);
 }
 
 static bool little_endian(void)
@@ -2854,7 +2905,7 @@ static void require_inputs(const struct simulation *sim)
     const struct settings *set = &sim->set;
     if (!set->cell_given && !set->matrix_file)
         die("no unit cell: give -cell or -mat (-h prints all options)");
-    if (!set->hkl_file && set->default_F == 0.0 && access(set->dump_file, R_OK))
+    if (!set->hkl_file && set->default_F == 0.0 && access(dump_name(set), R_OK))
         die("no structure factors: give -hkl or -default_F (-h prints all options)");
     if (sim->mask && (sim->mask_size[0] != set->pixels[0] || sim->mask_size[1] != set->pixels[1]))
         die("%s: the mask has %ld x %ld pixels, the detector %ld x %ld", set->mask_file, sim->mask_size[0],
@@ -2872,9 +2923,9 @@ static void load_structure_factors(struct simulation *sim)
     if (set->hkl_file) {
         printf("counting entries in %s\n", set->hkl_file);
         read_hkl(&sim->grid, set->hkl_file, set->default_F);
-    } else if (access(set->dump_file, R_OK) == 0) {
-        printf("reading Fs from %s\n", set->dump_file);
-        read_dump(&sim->grid, set->dump_file);
+    } else if (set->dump_file || access(dump_name(set), R_OK) == 0) {
+        printf("reading Fs from %s\n", dump_name(set));
+        read_dump(&sim->grid, dump_name(set));
     }
     if (!sim->grid.reflections)
         set->interpolate = OFF;
