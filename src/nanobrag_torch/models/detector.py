@@ -165,6 +165,31 @@ class Detector(ContinuousFields):
         """Solid angle of every pixel at its centre, (slow, fast) sr (1/m² for point pixels)."""
         return solid_angle(self.geometry(), norm(self.get_pixel_coords()), point_pixel=self.config.point_pixel)
 
+    def header_values(self) -> dict[str, float | tuple[float, float, float]]:
+        """What image headers say of the detector, in their units: mm, pixels, degrees (part A §4.4).
+
+        With the fault `header_values` the beam centre is the one given, even where a rotation has moved it, and the
+        DIALS origin is written as for a beam along x.
+        """
+        geometry, centre = self.geometry(), self.beam_centre()
+        pixel, size_s = geometry.pixel_size, self.size_s_m
+        x, y, origin = centre.x, centre.y, torch.stack((geometry.pix0[2], geometry.pix0[1], -geometry.pix0[0]))
+        if not self.quirks.header_values:
+            x, y = self._from_fast_slow(geometry.beam_f, geometry.beam_s, pixel, size_s)
+            fdet, sdet = (self._axis(given, default) for given, default in (
+                (self.fdet_vector, self.frame.fdet), (self.sdet_vector, self.frame.sdet)))
+            origin = torch.stack((dot(geometry.pix0, fdet), -dot(geometry.pix0, sdet), -dot(geometry.pix0, geometry.beam)))
+        mm = {
+            "pixel_size_mm": pixel, "distance_mm": geometry.distance, "beam_center_x_mm": x, "beam_center_y_mm": y,
+            "adxv_center_x_mm": geometry.beam_f, "adxv_center_y_mm": size_s - geometry.beam_s,
+            "mosflm_center_x_mm": geometry.beam_s - 0.5 * pixel, "mosflm_center_y_mm": geometry.beam_f - 0.5 * pixel,
+            "denzo_x_beam_mm": geometry.beam_s, "denzo_y_beam_mm": geometry.beam_f,
+            "close_distance_mm": geometry.close_distance,
+        }
+        return {name: plain(value) * 1000.0 for name, value in mm.items()} | {
+            "dials_origin_mm": plain3(1000.0 * origin), "xds_orgx_px": plain(geometry.close_f / pixel + 0.5),
+            "xds_orgy_px": plain(geometry.close_s / pixel + 0.5), "twotheta_deg": plain(self.config.detector_twotheta_deg)}
+
     fdet_vec = property(lambda self: self.geometry().fdet, doc="Placed fast axis, (3,) unit vector.")
     sdet_vec = property(lambda self: self.geometry().sdet, doc="Placed slow axis, (3,) unit vector.")
     odet_vec = property(lambda self: self.geometry().odet, doc="Placed normal, (3,) unit vector.")
