@@ -178,7 +178,7 @@ class Detector(ContinuousFields):
             x, y = self._from_fast_slow(geometry.beam_f, geometry.beam_s, pixel, size_s)
             fdet, sdet = (self._axis(given, default) for given, default in (
                 (self.fdet_vector, self.frame.fdet), (self.sdet_vector, self.frame.sdet)))
-            origin = torch.stack((dot(geometry.pix0, fdet), -dot(geometry.pix0, sdet), -dot(geometry.pix0, geometry.beam)))
+            origin = torch.stack([dot(geometry.pix0, axis) for axis in (fdet, -sdet, -geometry.beam)])
         mm = {
             "pixel_size_mm": pixel, "distance_mm": geometry.distance, "beam_center_x_mm": x, "beam_center_y_mm": y,
             "adxv_center_x_mm": geometry.beam_f, "adxv_center_y_mm": size_s - geometry.beam_s,
@@ -188,7 +188,8 @@ class Detector(ContinuousFields):
         }
         return {name: plain(value) * 1000.0 for name, value in mm.items()} | {
             "dials_origin_mm": plain3(1000.0 * origin), "xds_orgx_px": plain(geometry.close_f / pixel + 0.5),
-            "xds_orgy_px": plain(geometry.close_s / pixel + 0.5), "twotheta_deg": plain(self.config.detector_twotheta_deg)}
+            "xds_orgy_px": plain(geometry.close_s / pixel + 0.5),
+            "twotheta_deg": plain(self.config.detector_twotheta_deg)}
 
     fdet_vec = property(lambda self: self.geometry().fdet, doc="Placed fast axis, (3,) unit vector.")
     sdet_vec = property(lambda self: self.geometry().sdet, doc="Placed slow axis, (3,) unit vector.")
