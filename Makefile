@@ -1,0 +1,44 @@
+# make demo    set up, then simulate a rotation image into demo/
+# make test    set up, then run the whole test suite
+# make setup   the virtual environment .venv with the pinned versions of constraints.txt
+# make lint    ruff over the whole tree
+# make clean   remove what the others made
+
+PYTHON  ?= python3
+EXTRAS  ?= dev
+WORKERS ?= 2
+PYTEST_ARGS ?=
+
+BIN   := .venv/bin
+STAMP := .venv/installed
+C_PROGRAM := golden_suite_generator
+
+.PHONY: help setup demo test lint clean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'make: Python 3.11 or newer is needed; set PYTHON=/path/to/python3' >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt setuptools
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[$(EXTRAS)]'
+	@touch $@
+
+demo: $(STAMP)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/rotation_image.sh demo
+
+test: $(STAMP)
+	$(MAKE) -C $(C_PROGRAM)
+	NB_RUN_PARALLEL=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+
+clean:
+	rm -rf .venv demo build .pytest_cache .ruff_cache .hypothesis
+	-$(MAKE) -C $(C_PROGRAM) clean
