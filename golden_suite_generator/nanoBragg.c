@@ -663,7 +663,7 @@ static const struct option *find_option(const char *word)
 
 static int least(int a, int b) { return a < b ? a : b; }
 
-/* Levenshtein distance; a word that the other one begins with counts as close. */
+/* Levenshtein distance; a word that begins with the other one counts as close. */
 static int edit_distance(const char *a, size_t na, const char *b, size_t nb)
 {
     int row[64];
@@ -671,6 +671,8 @@ static int edit_distance(const char *a, size_t na, const char *b, size_t nb)
         return INT_MAX;
     if (na > 3 && na < nb && !strncmp(a, b, na))
         return 1;
+    if (nb > 3 && nb < na && !strncmp(a, b, nb))
+        return 2;
     for (size_t j = 0; j <= nb; j++)
         row[j] = (int)j;
     for (size_t i = 1; i <= na; i++) {
@@ -1245,7 +1247,7 @@ static void resolve_detector_size(struct settings *set)
     }
     if (!(count[0] >= 1.0 && count[1] >= 1.0 && count[0] * count[1] <= INT_MAX))
         die("the detector would have %.0f x %.0f pixels: -detsize, -detpixels and -pixel do not fit",
-            count[0], count[1]);
+            fmax(count[0], 0.0), fmax(count[1], 0.0));
     set->pixels[0] = (long)count[0];
     set->pixels[1] = (long)count[1];
 }
@@ -2220,7 +2222,7 @@ static void report_progress(const struct simulation *sim, long *rows_done, int *
 static void render_image(struct simulation *sim)
 {
     const long width = sim->set.pixels[0], height = sim->set.pixels[1];
-    long rows_done = 0, latch = sim->set.interpolate ? LONG_MAX : -1;
+    long rows_done = 0, latch = sim->set.interpolate ? pixel_count(sim) : -1;
     int percent_shown = 0;
     sim->image = allocate((size_t)pixel_count(sim), sizeof(float), "the image");
     long *interpolated = allocate((size_t)height, sizeof *interpolated, "the rows");
@@ -2244,7 +2246,7 @@ static void render_image(struct simulation *sim)
     }
     for (long row = 0; row < height; row++)
         sim->omega_sum += omega[row];
-    if (sim->set.interpolate && latch != LONG_MAX)
+    if (sim->set.interpolate && latch < pixel_count(sim))
         warn("interpolation left the list of reflections at pixel %ld %ld and is off from there on", latch % width,
              latch / width);
     free(interpolated);
