@@ -638,7 +638,7 @@ static void print_usage(void)
         if (options[i].kind == HEADING)
             printf("\n%s:\n", options[i].spellings);
         else
-            printf("  %s\n        %s\n", options[i].spellings, options[i].help);
+            printf("  %s%s%s\n", options[i].spellings, *options[i].help ? "\n        " : "", options[i].help);
 }
 
 static bool spelled(const char *spellings, const char *word)
