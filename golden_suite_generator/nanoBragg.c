@@ -2520,20 +2520,20 @@ static void trace_crystal(const struct simulation *sim)
     put(S, "default_F", sim->set.default_F);
 }
 
+/* Five numbers for each source, nine for each mosaic domain, all on one line. */
 static void trace_lists(const struct simulation *sim)
 {
+    printf("TRACE setup sources_unit_xyz_weight_lambda_m");
     for (long i = 0; i < sim->sources; i++) {
         const struct source *s = &sim->source[i];
-        printf("TRACE setup sources_unit_xyz_weight_lambda_m[%ld] %.17g %.17g %.17g %.17g %.17g\n", i,
-               s->direction.x, s->direction.y, s->direction.z, s->weight, s->lambda_m);
+        printf(" %.17g %.17g %.17g %.17g %.17g", s->direction.x, s->direction.y, s->direction.z, s->weight,
+               s->lambda_m);
     }
-    put("setup", "mosaic_spread_rad", sim->set.mosaic_spread_rad);
-    for (long i = 0; i < sim->set.mosaic_domains; i++) {
-        printf("TRACE setup mosaic_umats_row_major[%ld]", i);
-        for (int j = 0; j < 9; j++)
-            printf(" %.17g", sim->domain[i].m[j / 3][j % 3]);
-        putchar('\n');
-    }
+    printf("\nTRACE setup mosaic_spread_rad %.17g", sim->set.mosaic_spread_rad);
+    printf("\nTRACE setup mosaic_umats_row_major");
+    for (long i = 0; i < 9 * sim->set.mosaic_domains; i++)
+        printf(" %.17g", sim->domain[i / 9].m[i % 9 / 3][i % 3]);
+    putchar('\n');
 }
 
 static void trace_statistics(const struct simulation *sim, const struct statistics *st)
