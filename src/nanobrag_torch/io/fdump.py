@@ -47,7 +47,8 @@ def read_fdump(path: str | os.PathLike[str]) -> StructureFactorTable:
     found = HEADER.fullmatch(header)
     if not (end and found):
         raise InputError(
-            f"{name}:1: expected six indices (hmin hmax kmin kmax lmin lmax), newline and form feed, got {excerpt(header)}"
+            f"{name}:1: expected six indices (hmin hmax kmin kmax lmin lmax), newline and form feed, "
+            f"got {excerpt(header)}"
         )
     h_min, h_max, k_min, k_max, l_min, l_max = (int(limit) for limit in found.groups())
     shape = (h_max - h_min + 2, k_max - k_min + 2, l_max - l_min + 2)
