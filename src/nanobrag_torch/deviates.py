@@ -18,7 +18,7 @@ from operator import length_hint
 
 import numpy as np
 
-from nanobrag_torch.errors import InputError
+from .errors import InputError
 
 MODULUS = 2147483647
 MULTIPLIER = 16807

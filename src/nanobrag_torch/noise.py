@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nanobrag_torch.deviates import poisson_image
+from .deviates import poisson_image
 
 INTEGER_TOP = 55000.0
 COUNTS_TOP = 65535.0

@@ -1,17 +1,17 @@
 """Readers and writers of the files that the simulator takes and makes. Bad files raise ``InputError``."""
 
-from nanobrag_torch.io.atomic import atomic_write, check_writable
-from nanobrag_torch.io.fdump import read_fdump, write_fdump
-from nanobrag_torch.io.floatfile import read_float_image, write_float_image
-from nanobrag_torch.io.hkl import read_hkl
-from nanobrag_torch.io.mask import render_mask
-from nanobrag_torch.io.matrix import read_matrix
-from nanobrag_torch.io.pgm import write_pgm
-from nanobrag_torch.io.png import preview, write_png
-from nanobrag_torch.io.smv import SmvHeader, SmvImage, read_smv, write_smv
-from nanobrag_torch.io.sources import SourceList, fill_wavelengths, read_sources
-from nanobrag_torch.io.stol import check_stol
-from nanobrag_torch.io.structure_factors import StructureFactorTable
+from .atomic import atomic_write, check_writable
+from .fdump import read_fdump, write_fdump
+from .floatfile import read_float_image, write_float_image
+from .hkl import read_hkl
+from .mask import render_mask
+from .matrix import read_matrix
+from .pgm import write_pgm
+from .png import preview, write_png
+from .smv import SmvHeader, SmvImage, read_smv, write_smv
+from .sources import SourceList, fill_wavelengths, read_sources
+from .stol import check_stol
+from .structure_factors import StructureFactorTable
 
 __all__ = [
     "SmvHeader",

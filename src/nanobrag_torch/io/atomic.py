@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import BinaryIO
 
-from nanobrag_torch.errors import InputError
-from nanobrag_torch.io.reading import reason
+import numpy as np
 
-Buffer = bytes | bytearray | memoryview | object
-"""Anything with the buffer protocol that is contiguous: bytes, NumPy arrays."""
+from ..errors import InputError
+from .reading import reason
+
+Buffer = bytes | bytearray | memoryview | np.ndarray
+"""What can be written as it lies in memory; arrays must be contiguous."""
 
 STREAMS = ("/dev/std", "/dev/fd/", "/proc/")
 
@@ -30,7 +32,7 @@ def atomic_write(path: str | os.PathLike[str], data: Buffer | Iterable[Buffer]) 
         InputError: the system refuses (no such directory, no permission, disk full).
     """
     name = os.fspath(path)
-    pieces = (data,) if _is_buffer(data) else data
+    pieces = (data,) if isinstance(data, Buffer) else data
     try:
         if _is_stream(name):
             with open(name, "wb") as stream:
@@ -85,7 +87,7 @@ def _write_and_rename(target: str, pieces: Iterable[Buffer]) -> None:
 
 def _write_all(stream: BinaryIO, pieces: Iterable[Buffer]) -> None:
     for piece in pieces:
-        stream.write(piece)
+        stream.write(piece.data if isinstance(piece, np.ndarray) else piece)
 
 
 def _check_target(option: str, path: str) -> None:
@@ -121,11 +123,3 @@ def _identity(path: str) -> tuple[int, int] | str:
     except (OSError, ValueError):
         return os.path.realpath(path)
     return status.st_dev, status.st_ino
-
-
-def _is_buffer(data: object) -> bool:
-    try:
-        memoryview(data)
-    except TypeError:
-        return False
-    return True

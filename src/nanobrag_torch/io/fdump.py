@@ -11,10 +11,10 @@ import re
 
 import numpy as np
 
-from nanobrag_torch.errors import InputError, excerpt
-from nanobrag_torch.io.atomic import atomic_write
-from nanobrag_torch.io.reading import read_bytes
-from nanobrag_torch.io.structure_factors import StructureFactorTable
+from ..errors import InputError, excerpt
+from .atomic import atomic_write
+from .reading import read_bytes
+from .structure_factors import StructureFactorTable
 
 HEADER_END = b"\n\f"
 LONGEST_HEADER = 80

@@ -6,9 +6,9 @@ import os
 
 import numpy as np
 
-from nanobrag_torch.errors import InputError
-from nanobrag_torch.io.atomic import atomic_write
-from nanobrag_torch.io.reading import read_bytes
+from ..errors import InputError
+from .atomic import atomic_write
+from .reading import read_bytes
 
 
 def write_float_image(path: str | os.PathLike[str], image: np.ndarray) -> None:

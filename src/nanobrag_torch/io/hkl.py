@@ -8,9 +8,9 @@ import warnings
 
 import numpy as np
 
-from nanobrag_torch.errors import InputError, excerpt
-from nanobrag_torch.io.reading import read_bytes
-from nanobrag_torch.io.structure_factors import StructureFactorTable
+from ..errors import InputError, excerpt
+from .reading import read_bytes
+from .structure_factors import StructureFactorTable
 
 COLUMNS = 4
 LARGEST_INDEX = 2**31 - 1
@@ -59,7 +59,8 @@ def read_hkl(path: str | os.PathLike[str], default_F: float = 0.0) -> StructureF
     repeated = len(rows) - int(np.count_nonzero(listed))
     if repeated:
         notes.append(f"{reader.path}: {repeated} reflections are listed more than once; the last of each counts")
-    return StructureFactorTable(values, *(int(i) for i in low), reader.path, len(rows), tuple(notes))
+    h_min, k_min, l_min = low.tolist()
+    return StructureFactorTable(values, h_min, k_min, l_min, reader.path, len(rows), tuple(notes))
 
 
 class _Reader:
@@ -116,7 +117,7 @@ class _Reader:
         if strange.size:
             count = int(np.searchsorted(self.starts, strange[0], side="right")) - 1
         numbers = _parse(self.data[: self._start(count)])
-        if numbers is None or numbers.size != count:
+        if numbers.size != count:
             count = next(i for i in range(count) if not NUMBER.fullmatch(self._word(i)))
             numbers = _parse(self.data[: self._start(count)])
         return numbers
@@ -152,7 +153,7 @@ class _Reader:
         return int(self.starts[word]) if word < self.starts.size else len(self.data)
 
     def _word(self, word: int) -> bytes:
-        return WORD.match(self.data, self._start(word)).group()
+        return _at(WORD, self.data, self._start(word))
 
     def _line(self, word: int) -> int:
         """Line number, from 1, of a word."""
@@ -161,7 +162,7 @@ class _Reader:
     def _line_text(self, word: int) -> str:
         """The line of a word, as messages show it."""
         begin = self.data.rfind(b"\n", 0, self._start(word)) + 1
-        return excerpt(LINE.match(self.data, begin).group())
+        return excerpt(_at(LINE, self.data, begin))
 
 
 def _word_starts(text: np.ndarray) -> np.ndarray:
@@ -172,8 +173,13 @@ def _word_starts(text: np.ndarray) -> np.ndarray:
     return np.flatnonzero(begins)
 
 
-def _parse(text: bytes) -> np.ndarray | None:
-    """Numbers of ``text``; None or too few of them if a word is not a number."""
+def _at(pattern: re.Pattern[bytes], text: bytes, start: int) -> bytes:
+    found = pattern.match(text, start)
+    return found.group() if found else b""
+
+
+def _parse(text: bytes) -> np.ndarray:
+    """Numbers of ``text``; fewer than its words, or none, if one of them is not a number."""
     if not text.strip():
         return np.empty(0)
     with warnings.catch_warnings():
@@ -181,4 +187,4 @@ def _parse(text: bytes) -> np.ndarray | None:
         try:
             return np.fromstring(text, sep=" ")
         except ValueError:
-            return None
+            return np.empty(0)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from nanobrag_torch.errors import InputError
-from nanobrag_torch.io.smv import SmvImage
+from ..errors import InputError
+from .smv import SmvImage
 
 
 def render_mask(image: SmvImage, shape: tuple[int, int]) -> np.ndarray:

@@ -6,8 +6,8 @@ import os
 
 import numpy as np
 
-from nanobrag_torch.errors import InputError, excerpt
-from nanobrag_torch.io.reading import read_rows, to_number
+from ..errors import InputError, excerpt
+from .reading import read_rows, to_number
 
 ELEMENTS = 9
 

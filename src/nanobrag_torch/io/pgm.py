@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 
-from nanobrag_torch.io.atomic import atomic_write
+from .atomic import atomic_write
 
 
 def write_pgm(path: str | os.PathLike[str], grey: np.ndarray, scale: float) -> None:

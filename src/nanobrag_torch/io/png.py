@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 
-from nanobrag_torch.io.atomic import atomic_write
+from .atomic import atomic_write
 
 DECADES = 5.0
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nanobrag_torch.errors import InputError, excerpt
-from nanobrag_torch.io.atomic import atomic_write
-from nanobrag_torch.io.reading import read_bytes
+from ..errors import InputError, excerpt
+from .atomic import atomic_write
+from .reading import read_bytes
 
 BLOCK = 512
 MAGIC = b"{\nHEADER_BYT"

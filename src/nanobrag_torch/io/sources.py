@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nanobrag_torch.errors import InputError, excerpt
-from nanobrag_torch.io.reading import read_rows, to_number
+from ..errors import InputError, excerpt
+from .reading import read_rows, to_number
 
 SOURCE_DISTANCE_M = 10.0
 COLUMNS = 5

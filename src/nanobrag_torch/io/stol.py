@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from nanobrag_torch.errors import InputError
-from nanobrag_torch.io.reading import read_rows
+from ..errors import InputError
+from .reading import read_rows
 
 
 def check_stol(path: str | os.PathLike[str]) -> None:
