@@ -30,8 +30,9 @@ class _Sincg(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
-        by_f, by_cells = _sincg_slopes(*ctx.saved_tensors)
-        return grad * by_f, _sum_to(grad * by_cells, ctx.saved_tensors[1].shape)
+        f, cells = ctx.saved_tensors  # only once: under checkpointing they can be unpacked no second time
+        by_f, by_cells = _sincg_slopes(f, cells)
+        return grad * by_f, _sum_to(grad * by_cells, cells.shape)
 
     @staticmethod
     def jvp(ctx, f_dot, cells_dot):
