@@ -1,0 +1,1 @@
+"""Agents: programs that are given a prompt and propose a change."""

@@ -1,0 +1,104 @@
+"""Which files of an attempt become evidence in the repository, and the hashes of all of them.
+
+Small files of known types go to git; everything else stays in the run's folder. Either way the record keeps the
+size and the sha256, so that evidence that is missing but accounted for differs from evidence that is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+
+KEPT_SUFFIXES = frozenset({".json", ".txt", ".csv", ".md", ".log", ".png", ".svg", ".yaml", ".patch"})
+TEXT_SUFFIXES = KEPT_SUFFIXES - {".png"}
+FILE_CAP = 256 * 1024
+ATTEMPT_CAP = 1024 * 1024
+COUNT_CAP = 200
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One file of an attempt. path: where it is (repository path if kept in git, else relative to the run folder);
+    kept: "git" or "local"; why: the reason for staying local."""
+
+    path: str
+    bytes: int
+    sha256: str
+    kept: str
+    why: str = ""
+
+    def as_dict(self) -> dict:
+        return {key: value for key, value in asdict(self).items() if value != ""}
+
+
+def sha256_file(path: Path) -> str:
+    with path.open("rb") as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()
+
+
+def sha256_text(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Regular files below `folder`, sorted; symbolic links are not followed and not returned."""
+    found = []
+    for root, names, files in os.walk(folder, followlinks=False):
+        names.sort()
+        found += [Path(root, name) for name in sorted(files) if stat.S_ISREG(os.lstat(Path(root, name)).st_mode)]
+    return sorted(found)
+
+
+def collect(folder: Path, destination: PurePosixPath) -> tuple[list[Artifact], dict[Path, PurePosixPath]]:
+    """Hash every regular file below `folder` and decide which go to git below `destination`.
+
+    Returns the artifacts and, for those kept in git, source file -> repository path. Smaller files come first, so
+    one big file does not push the others out.
+    """
+    sized = sorted(((path.stat().st_size, path) for path in files_below(folder)), key=lambda pair: (pair[0], str(pair[1])))
+    artifacts, copies, kept_bytes = [], {}, 0
+    for size, path in sized:
+        relative = PurePosixPath(path.relative_to(folder).as_posix())
+        why = reason_to_drop(path, size, kept_bytes, len(copies))
+        if not why:
+            copies[path] = destination / relative
+            kept_bytes += size
+        name = relative if why else copies[path]
+        artifacts.append(Artifact(str(name), size, sha256_file(path), "local" if why else "git", why))
+    return sorted(artifacts, key=lambda artifact: artifact.path), copies
+
+
+def reason_to_drop(path: Path, size: int, kept_bytes: int, kept_count: int) -> str:
+    """Why a file stays out of git; empty if it goes in."""
+    suffix = path.suffix.lower()
+    if suffix not in KEPT_SUFFIXES:
+        return f"type {suffix or 'without extension'} is not kept"
+    if any(part.startswith(".") for part in path.parts[-2:]):
+        return "hidden file"
+    if size > FILE_CAP:
+        return f"larger than {FILE_CAP // 1024} KiB"
+    if kept_bytes + size > ATTEMPT_CAP:
+        return f"the attempt has more than {ATTEMPT_CAP // 1024} KiB"
+    if kept_count >= COUNT_CAP:
+        return f"the attempt has more than {COUNT_CAP} files"
+    if suffix in TEXT_SUFFIXES and b"\0" in path.read_bytes()[:8192]:
+        return "binary content under a text name"
+    return ""
+
+
+def verify(artifacts: Iterable[Mapping], root: Path) -> list[str]:
+    """Re-hash the artifacts of a record that are kept in git; one sentence for each that is missing or differs."""
+    problems = []
+    for artifact in artifacts:
+        if artifact.get("kept") != "git":
+            continue
+        path = root / str(artifact["path"])
+        if not path.is_file():
+            problems.append(f"{artifact['path']}: missing")
+        elif sha256_file(path) != artifact["sha256"]:
+            problems.append(f"{artifact['path']}: sha256 differs from the record")
+    return problems
