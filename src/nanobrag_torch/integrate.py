@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from .kernel import Aim, aim, kept_rays, passes, polarization_factors, ray_sums
+from .recompute import recomputed
 from .scene import Choices, Place, Scene
 
 Block = tuple[slice, slice]
@@ -26,10 +26,18 @@ class EndFactors(NamedTuple):
         return self.capture * self.polar * self.omega
 
 
-def photons(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, interpolate: bool, work: torch.dtype,
-            blocks: Iterable[Block]) -> Tensor:
-    """Photons in each of P pixels, (P,); blocks cut the (source, orientation) plane into bounded pieces."""
-    blocks = list(blocks)
+class Cut(NamedTuple):
+    """How a chunk's sum is taken: interpolated or not, dtype of what follows the indices, pieces of the (source,
+    orientation) plane, and whether each piece of each pass is a differentiation of its own."""
+
+    interpolate: bool
+    work: torch.dtype
+    blocks: list[Block]
+    recompute_blocks: bool = False
+
+
+def photons(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, cut: Cut) -> Tensor:
+    """Photons in each of P pixels, (P,)."""
     total = torch.zeros_like(fast)
     diffuse = torch.zeros_like(fast)
     ends = _EndFactorCollector(scene, choices)
@@ -40,7 +48,7 @@ def photons(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, interpol
         ends.see(step, look, polar, kept)
         weights = ray_weights(scene, choices, polar)
         factor = pass_factor(choices, look)
-        total = total + factor * _reflected(scene, choices, look, interpolate, work, blocks, weights, kept)
+        total = total + factor * _reflected(scene, choices, look, cut, weights, kept)
         diffuse = diffuse + factor * weights.mean(-1)
     return combine(scene, choices, total, diffuse, ends.factors())
 
@@ -70,16 +78,24 @@ def combine(scene: Scene, choices: Choices, total: Tensor, diffuse: Tensor, ends
     return (scene.scale * total + water) * ends.product
 
 
-def _reflected(scene: Scene, choices: Choices, look: Aim, interpolate: bool, work: torch.dtype,
-               blocks: list[Block], weights: Tensor, kept: Tensor | None) -> Tensor:
+def _reflected(scene: Scene, choices: Choices, look: Aim, cut: Cut, weights: Tensor, kept: Tensor | None) -> Tensor:
     total = torch.zeros_like(look.airpath)
-    for block in blocks:
-        sums = ray_sums(scene, choices, look.diffracted, interpolate, work, block)
+    for block in cut.blocks:
+        sums = _block_sums(scene, choices, look.diffracted, cut, block)
         contribution = weights[:, block[0]] * sums
         if kept is not None:
             contribution = torch.where(kept[:, block[0]], contribution, torch.zeros_like(contribution))
         total = total + contribution.sum(-1)
     return total
+
+
+def _block_sums(scene: Scene, choices: Choices, diffracted: Tensor, cut: Cut, block: Block) -> Tensor:
+    def sums(diffracted: Tensor, *tensors: Tensor) -> Tensor:
+        return ray_sums(scene.with_tensors(tensors), choices, diffracted, cut.interpolate, cut.work, block)
+
+    if cut.recompute_blocks:
+        return recomputed(sums, diffracted, *scene.tensors)
+    return ray_sums(scene, choices, diffracted, cut.interpolate, cut.work, block)
 
 
 class _EndFactorCollector:

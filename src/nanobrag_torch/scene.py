@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
@@ -108,7 +109,19 @@ class Scene(NamedTuple):
 
     def to(self, dtype: torch.dtype) -> Scene:
         """The scene in another floating dtype."""
-        return _cast(self, dtype)
+        return _mapped(self, lambda tensor: tensor.to(dtype))
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Every tensor of the scene, in a fixed order."""
+        collected: list[Tensor] = []
+        _mapped(self, lambda tensor: collected.append(tensor) or tensor)
+        return collected
+
+    def with_tensors(self, tensors: Iterable[Tensor]) -> Scene:
+        """The scene with other tensors, in the order of `tensors`."""
+        following = iter(tensors)
+        return _mapped(self, lambda _: next(following))
 
 
 def build_scene(crystal: Crystal, detector: Detector, beam: Beam, choices: Choices) -> Scene:
@@ -183,9 +196,10 @@ def _directions(crystal: Crystal, sources: Sources) -> tuple[Directions, Directi
     return directions, Directions.fold(vectors[used_first].flatten(0, 1), sources)
 
 
-def _cast(value: Any, dtype: torch.dtype) -> Any:
+def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Nested named tuples with every tensor changed."""
     if isinstance(value, Tensor):
-        return value.to(dtype) if value.is_floating_point() else value
+        return change(value)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_cast(entry, dtype) for entry in value))
+        return type(value)(*(_mapped(entry, change) for entry in value))
     return value

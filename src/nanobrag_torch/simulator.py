@@ -8,13 +8,13 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from .config import BeamConfig, CrystalConfig, DetectorConfig, SamplingConfig
-from .integrate import Block, photons
+from .integrate import Block, Cut, photons
 from .models import Beam, Crystal, Detector
 from .order import Segment, segments
 from .quirks import Quirks
+from .recompute import recomputed
 from .scene import Choices, Scene, build_scene, choose
 from .statistics import ImageStatistics, image_statistics
 from .terms import all_terms, interpolated, photons_from_terms
@@ -101,7 +101,7 @@ class Simulator:
         self.summary = self._summarise(scene, cuts, index)
         values = []
         for segment in cuts:
-            for part in self._parts(segment):
+            for part in self._parts(scene, segment):
                 values.append(self._photons(scene, segment, slow[part], fast[part]))
                 if progress is not None:
                     progress(part.stop, len(index))
@@ -132,7 +132,7 @@ class Simulator:
 
     def segments(self, scene: Scene, slow: Tensor, fast: Tensor) -> list[Segment]:
         """Pieces of the raster on either side of an order-dependent fault."""
-        return segments(scene, self.choices, slow, fast, self._pixels_per_chunk)
+        return segments(scene, self.choices, slow, fast, self._pixels_per_chunk(scene))
 
     def coordinates(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Slow and fast pixel numbers (N,) of raster indices (N,), in the geometry's dtype."""
@@ -143,20 +143,27 @@ class Simulator:
     def _photons(self, scene: Scene, segment: Segment, slow: Tensor, fast: Tensor) -> Tensor:
         choices = self.choices
         if segment.explicit or choices.running_product:
-            terms = all_terms(scene, choices, slow, fast, first=segment.first)
-            allowed = interpolated(terms, segment.latched_at) if segment.interpolate else None
-            return photons_from_terms(scene, choices, terms, allowed)
+            def chunk(scene: Scene) -> Tensor:
+                terms = all_terms(scene, choices, slow, fast, first=segment.first)
+                allowed = interpolated(terms, segment.latched_at) if segment.interpolate else None
+                return photons_from_terms(scene, choices, terms, allowed)
+        else:
+            cut = Cut(segment.interpolate, self.work_dtype, list(self._blocks(scene)), self._blocks_recomputed(scene))
 
-        def chunk(slow: Tensor, fast: Tensor) -> Tensor:
-            return photons(scene, choices, slow, fast, segment.interpolate, self.work_dtype, self._blocks(scene))
+            def chunk(scene: Scene) -> Tensor:
+                return photons(scene, choices, slow, fast, cut)
 
-        if torch.is_grad_enabled() and _needs_gradient(scene):
-            return checkpoint(chunk, slow, fast, use_reentrant=False, preserve_rng_state=False)
-        return chunk(slow, fast)
+        return recomputed(lambda *tensors: chunk(scene.with_tensors(tensors)), *scene.tensors)
 
     @property
     def _elements(self) -> int:
+        """Pixels x directions computed at once."""
         return max(1, min(CHUNK_ELEMENTS, self.sampling.memory_budget_bytes // BYTES_PER_ELEMENT))
+
+    @property
+    def _kept_elements(self) -> int:
+        """Pixels x evaluations that one chunk may keep alive for its derivative."""
+        return max(self._elements, self.sampling.memory_budget_bytes // BYTES_PER_ELEMENT)
 
     @property
     def _directions(self) -> int:
@@ -164,15 +171,26 @@ class Simulator:
         return self.choices.steps // self.choices.oversample**2
 
     @property
-    def _pixels_per_chunk(self) -> int:
-        evaluations = self._directions
-        if self.choices.running_product:
-            evaluations *= self.choices.oversample**2 * self.choices.layers
-        return max(1, self._elements // evaluations)
+    def _evaluations(self) -> int:
+        """Evaluations of one pixel: directions, sub-pixels and layers."""
+        return self.choices.steps * self.choices.layers
 
-    def _parts(self, segment: Segment) -> Iterator[slice]:
-        for start in range(segment.start, segment.stop, self._pixels_per_chunk):
-            yield slice(start, min(start + self._pixels_per_chunk, segment.stop))
+    def _pixels_per_chunk(self, scene: Scene) -> int:
+        if self.choices.running_product:
+            return max(1, self._elements // self._evaluations)
+        pixels = self._elements // self._directions
+        if _needs_gradient(scene):
+            pixels = min(pixels, self._kept_elements // self._evaluations)
+        return max(1, pixels)
+
+    def _blocks_recomputed(self, scene: Scene) -> bool:
+        """Whether the derivative of even a single pixel would keep too much alive."""
+        return _needs_gradient(scene) and self._evaluations > self._kept_elements
+
+    def _parts(self, scene: Scene, segment: Segment) -> Iterator[slice]:
+        size = self._pixels_per_chunk(scene)
+        for start in range(segment.start, segment.stop, size):
+            yield slice(start, min(start + size, segment.stop))
 
     def _blocks(self, scene: Scene) -> Iterator[Block]:
         """Cut sources x orientations so that a single pixel stays inside the budget."""
@@ -208,7 +226,5 @@ def _device_of(*models: object) -> torch.device:
     return next((model.device for model in models if isinstance(model, torch.nn.Module)), torch.device("cpu"))
 
 
-def _needs_gradient(value: object) -> bool:
-    if isinstance(value, Tensor):
-        return value.requires_grad
-    return isinstance(value, tuple) and any(_needs_gradient(entry) for entry in value)
+def _needs_gradient(scene: Scene) -> bool:
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in scene.tensors)
