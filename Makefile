@@ -5,7 +5,7 @@
 # make clean   remove what the others made
 
 PYTHON  ?= python3
-EXTRAS  ?= dev
+EXTRAS  ?= dev,loop
 WORKERS ?= 2
 PYTEST_ARGS ?=
 
@@ -30,7 +30,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP)
-	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/rotation_image.sh demo
+	$(BIN)/python examples/rotation_image.py demo
 
 test: $(STAMP)
 	$(MAKE) -C $(C_PROGRAM)
