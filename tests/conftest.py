@@ -1,4 +1,4 @@
-"""Threads for the whole suite: workers that run side by side share the cores."""
+"""Threads for the whole suite, and figures that tests report."""
 
 from __future__ import annotations
 
@@ -6,6 +6,14 @@ import os
 
 
 def pytest_configure(config) -> None:
-    """Before torch is imported, here or in a program that a test starts."""
+    """Share the cores among workers that run side by side, before torch is imported here or in a program under test."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Print what tests recorded by `record_property("figure", text)`."""
+    for report in [*terminalreporter.stats.get("passed", []), *terminalreporter.stats.get("failed", [])]:
+        for name, text in report.user_properties:
+            if name == "figure":
+                terminalreporter.write_line(text)

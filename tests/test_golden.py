@@ -55,7 +55,8 @@ def outcome(name: str) -> Outcome:
     with TemporaryDirectory() as folder, chdir(folder):
         Path("inputs").mkdir()
         for entry in case.get("inputs", []):
-            shutil.copyfile(GOLDEN / "inputs" / entry, Path("inputs") / entry)
+            if (GOLDEN / "inputs" / entry).exists():  # one case is about a file that does not
+                shutil.copyfile(GOLDEN / "inputs" / entry, Path("inputs") / entry)
         for setup in case.get("setup", []):
             assert run(setup)[0] == 0
         before = set(Path().iterdir())
@@ -149,9 +150,8 @@ def test_refusal_is_one_line_and_leaves_no_file(name):
     assert result.files == {}
 
 
-def test_at_least_999_of_1000_pixels_over_all_cases_are_bit_equal(capsys):
+def test_at_least_999_of_1000_pixels_over_all_cases_are_bit_equal(record_property):
     equal = [bit_equal(expected(name)["image"], float_image(name)) for name in IMAGES]
     same, total = sum(int(image.sum()) for image in equal), sum(image.size for image in equal)
-    with capsys.disabled():
-        print(f"\ngolden images: {same} of {total} pixels bit-equal ({100 * same / total:.4f} %)")
+    record_property("figure", f"golden images: {same} of {total} pixels bit-equal ({100 * same / total:.4f} %)")
     assert same >= 0.999 * total
