@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import yaml
 
@@ -92,11 +92,11 @@ class GateResult:
     """One evaluation. value and threshold are numbers for metrics; counts are the outcomes of a pytest run."""
 
     gate: str
-    criterion: int | None
     kind: str
     title: str
     state: str
-    detail: str
+    detail: str = ""
+    criterion: int | None = None
     seconds: float = 0.0
     value: float | None = None
     op: str | None = None
@@ -110,12 +110,13 @@ class GateResult:
 
     def as_dict(self) -> dict:
         """For a record: without the fields that say nothing."""
-        row = {key: value for key, value in vars(self).items() if value not in (None, "", (), 0.0) and value != {}}
-        return {**row, "state": self.state, "seconds": round(self.seconds, 3), **({"value": self.value} if self.value is not None else {})}
+        numbers = {"seconds": round(self.seconds, 3), "value": self.value, "base_value": self.base_value}
+        row = {**vars(self), **numbers, "threshold": self.threshold}
+        return {key: value for key, value in row.items() if value is not None and value not in ("", ()) and value != {}}
 
     @staticmethod
     def from_dict(row: Mapping) -> GateResult:
-        return GateResult(**{key: row.get(key, default) for key, default in _EMPTY_RESULT.items()})
+        return GateResult(**{part.name: row[part.name] for part in fields(GateResult) if part.name in row})
 
     def line(self) -> str:
         """One clause for the ledger: what was measured against what."""
@@ -123,12 +124,6 @@ class GateResult:
             bound = f"{self.op} {self.threshold}"
             return f"{self.gate} {self.value:.6g}{self.unit} ({bound}) {self.state}"
         return f"{self.gate} {self.state} ({self.detail})" if self.detail else f"{self.gate} {self.state}"
-
-
-_EMPTY_RESULT = {
-    "gate": "", "criterion": None, "kind": "", "title": "", "state": ERROR, "detail": "", "seconds": 0.0, "value": None,
-    "op": None, "threshold": None, "unit": "", "noise": 0.0, "counts": {}, "command": (), "base_state": None, "base_value": None,
-}
 
 
 class _Loader(yaml.SafeLoader):
@@ -163,10 +158,10 @@ def load(text: str, where: str = GATES_FILE) -> GateBook:
         raise ConfigError(f"{where}: items: expected a mapping of item ids")
     items.pop("__line__", None)
     shared = {name: _gate(name, 0, options, where, {}) for name, options in data.items()}
-    book = {
-        item: tuple(_gate(item, n, options, where, shared) for n, options in enumerate(_list(gates, f"{where}: items.{item}"), 1))
-        for item, gates in items.items()
-    }
+    book = {}
+    for item, entries in items.items():
+        listed = enumerate(_list(entries, f"{where}: items.{item}"), 1)
+        book[item] = tuple(_gate(item, number, options, where, shared) for number, options in listed)
     return GateBook(shared, book, prepare)
 
 
@@ -183,9 +178,10 @@ def _prepare(entry: object, where: str) -> Prepare:
 
 
 def _argv(value: object, where: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value or not all(isinstance(word, str | int | float) for word in value):
+    words = value if isinstance(value, list | tuple) else []
+    if not words or not all(isinstance(word, str | int | float) for word in words):
         raise ConfigError(f"{where}: expected a list of words (commands run without a shell)")
-    return tuple(str(word) for word in value)
+    return tuple(str(word) for word in words)
 
 
 def _gate(item: str, number: int, raw: object, where: str, shared: Mapping[str, Gate]) -> Gate:
@@ -248,7 +244,8 @@ def _check_values(options: Mapping, kind: str, place: str) -> None:
             raise ConfigError(f"{place}: op: expected one of {', '.join(OPERATORS)}, got {op!r}")
         numbers = bound if op == "within" and isinstance(bound, list) and len(bound) == 2 else [bound]
         if (op == "within") != isinstance(bound, list) or any(finite(number) is None for number in numbers):
-            raise ConfigError(f"{place}: value: expected {'two numbers' if op == 'within' else 'a number'}, got {bound!r}")
+            expected = "two numbers" if op == "within" else "a number"
+            raise ConfigError(f"{place}: value: expected {expected}, got {bound!r}")
         if not str(options["json"]).startswith("{out}/") or "#/" not in str(options["json"]):
             raise ConfigError(f"{place}: json: expected {{out}}/FILE#/POINTER, got {options['json']!r}")
     if kind == "manual" and options.get("signed") is not None:
@@ -275,7 +272,8 @@ def describe(gate: Gate) -> str:
     if gate.kind == "blob":
         return f"{options['path']} is {options.get('git') or 'sha256 ' + str(options['sha256'])[:12]}"
     if gate.kind == "path":
-        return next(f"{key.replace('_', '-')} {options[key]}" for key in ("exists", "absent", "non_empty") if key in options)
+        key = next(key for key in ("exists", "absent", "non_empty") if key in options)
+        return f"{key.replace('_', '-')} {options[key]}"
     if gate.kind == "text":
         return next(f"{options['path']} {key} {options[key]!r}" for key in ("contains", "lacks") if key in options)
     return "a person's signed decision"
@@ -286,7 +284,8 @@ def with_base(results: Sequence[GateResult], base: Sequence[GateResult]) -> list
     before = {result.gate: result for result in base}
     return [
         replace(result, base_state=before[result.gate].state, base_value=before[result.gate].value)
-        if result.gate in before else result
+        if result.gate in before
+        else result
         for result in results
     ]
 

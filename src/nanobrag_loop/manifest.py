@@ -59,7 +59,7 @@ def collect(folder: Path, destination: PurePosixPath) -> tuple[list[Artifact], d
     Returns the artifacts and, for those kept in git, source file -> repository path. Smaller files come first, so
     one big file does not push the others out.
     """
-    sized = sorted(((path.stat().st_size, path) for path in files_below(folder)), key=lambda pair: (pair[0], str(pair[1])))
+    sized = sorted((path.stat().st_size, path) for path in files_below(folder))
     artifacts, copies, kept_bytes = [], {}, 0
     for size, path in sized:
         relative = PurePosixPath(path.relative_to(folder).as_posix())

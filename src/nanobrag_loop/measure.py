@@ -22,6 +22,7 @@ from nanobrag_loop.gates import ERROR, FAIL, OPERATORS, PASS, UNAVAILABLE, Gate,
 from nanobrag_loop.manifest import sha256_file
 
 UNAVAILABLE_EXIT = 77
+SAYS_UNAVAILABLE = "the command says that it cannot run here (exit code 77)"
 TIMEOUT_S = 1800.0
 LOG_BYTES = 4 * 1024 * 1024
 
@@ -69,10 +70,11 @@ def prepare_needs(book: GateBook, gate: Gate, place: Place) -> str:
 
 
 def _result(gate: Gate, state: str, detail: str, **more) -> GateResult:
-    bound = {key: gate.options.get(name) for key, name in (("op", "op"), ("threshold", "value"))} if gate.kind == "metric" else {}
-    return GateResult(gate.id, gate.criterion, gate.kind, gate.title, state, detail, **{
-        **bound, "unit": str(gate.options.get("unit", "")), "noise": float(gate.options.get("noise", 0.0)), **more,
-    })
+    options = gate.options
+    facts = {"unit": str(options.get("unit", "")), "noise": float(options.get("noise", 0.0)), **more}
+    if gate.kind == "metric":
+        facts |= {"op": options["op"], "threshold": options["value"]}
+    return GateResult(gate.id, gate.kind, gate.title, state, detail, gate.criterion, **facts)
 
 
 def words(argv: Sequence[str], place: Place) -> list[str]:
@@ -87,8 +89,12 @@ def _command(argv: Sequence[str], gate: Gate, place: Place, log_name: str) -> pr
     with (place.out / log_name).open("wb") as log:
         # A gate's command reads nothing and is not interactive; what it prints is capped, not believed.
         return process.run(
-            words(argv, place), cwd=place.tree, env=env, marker=f"{place.marker}.gate",
-            limits=process.RunLimits(wall_s=limit, log_bytes=LOG_BYTES, kill_grace_s=2.0), log=log,
+            words(argv, place),
+            cwd=place.tree,
+            env=env,
+            marker=f"{place.marker}.gate",
+            limits=process.RunLimits(wall_s=limit, log_bytes=LOG_BYTES, kill_grace_s=2.0),
+            log=log,
         )
 
 
@@ -118,12 +124,15 @@ def _pytest(gate: Gate, place: Place) -> GateResult:
     if trouble:
         return _result(gate, *trouble, command=command)
     if outcome.exit_code == UNAVAILABLE_EXIT:
-        return _result(gate, UNAVAILABLE, "the command says that it cannot run here (exit code 77)", command=command)
+        return _result(gate, UNAVAILABLE, SAYS_UNAVAILABLE, command=command)
     counts = junit_counts(report)
     if counts is None:
         return _result(gate, ERROR, f"no test report (exit code {outcome.exit_code})", command=command)
     state, detail = judge_counts(counts, outcome.exit_code, options.get("min_passed", 1), options.get("max_skipped", 0))
     return _result(gate, state, detail, counts=counts, command=command)
+
+
+CASE_TAGS = (("error", "errors"), ("failure", "failed"), ("skipped", "skipped"))
 
 
 def junit_counts(report: Path) -> dict[str, int] | None:
@@ -135,12 +144,13 @@ def junit_counts(report: Path) -> dict[str, int] | None:
     counts = {"passed": 0, "failed": 0, "errors": 0, "skipped": 0}
     for case in root.iter("testcase"):
         names = {child.tag for child in case}
-        outcome = next((key for tag, key in (("error", "errors"), ("failure", "failed"), ("skipped", "skipped")) if tag in names), "passed")
-        counts[outcome] += 1
+        counts[next((key for tag, key in CASE_TAGS if tag in names), "passed")] += 1
     return counts
 
 
-def judge_counts(counts: Mapping[str, int], exit_code: int | None, min_passed: int, max_skipped: int) -> tuple[str, str]:
+def judge_counts(
+    counts: Mapping[str, int], exit_code: int | None, min_passed: int, max_skipped: int
+) -> tuple[str, str]:
     """State and words for the outcomes of a test run: skipped is not passed, nothing collected is not passed."""
     text = ", ".join(f"{number} {name}" for name, number in counts.items() if number or name == "passed")
     if counts["errors"]:
@@ -163,7 +173,7 @@ def _metric(gate: Gate, place: Place) -> GateResult:
         if trouble:
             return _result(gate, *trouble, command=command)
         if outcome.exit_code == UNAVAILABLE_EXIT:
-            return _result(gate, UNAVAILABLE, "the command says that it cannot run here (exit code 77)", command=command)
+            return _result(gate, UNAVAILABLE, SAYS_UNAVAILABLE, command=command)
         if outcome.exit_code != 0:
             return _result(gate, ERROR, f"the command ended with exit code {outcome.exit_code}", command=command)
     name, _, pointer = str(options["json"]).partition("#")
@@ -201,7 +211,8 @@ def _blob(gate: Gate, place: Place) -> GateResult:
     if path.is_symlink() or not path.is_file():
         return _result(gate, FAIL, "missing or no regular file")
     if "git" in gate.options:
-        outcome = _command(["git", "rev-parse", "--verify", "--quiet", gate.options["git"]], gate, place, log_name(gate, "log"))
+        lookup = ["git", "rev-parse", "--verify", "--quiet", gate.options["git"]]
+        outcome = _command(lookup, gate, place, log_name(gate, "log"))
         if outcome.exit_code != 0:
             return _result(gate, UNAVAILABLE, f"no object {gate.options['git']} in this clone")
         wanted = (place.out / log_name(gate, "log")).read_text().strip()

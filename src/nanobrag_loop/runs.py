@@ -22,7 +22,17 @@ from pathlib import Path
 from nanobrag_loop.errors import RefusedError
 
 PHASES = (
-    "opened", "prepared", "running", "collected", "guarded", "gated", "decided", "committed", "merged", "pushed", "closed",
+    "opened",
+    "prepared",
+    "running",
+    "collected",
+    "guarded",
+    "gated",
+    "decided",
+    "committed",
+    "merged",
+    "pushed",
+    "closed",
 )
 KEEP_RUNS = 50
 KEEP_BYTES = 500 * 1024 * 1024
@@ -77,7 +87,8 @@ def lock(path: Path, purpose: str, now: Clock = utc_now) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RefusedError(f"another run holds the lock: {holder(path)}", remedy="wait for it, or end it with `nb-loop stop`") from None
+            remedy = "wait for it, or end it with `nb-loop stop`"
+            raise RefusedError(f"another run holds the lock: {holder(path)}", remedy=remedy) from None
         about = {"pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose, "since": stamp(now())}
         os.ftruncate(handle, 0)
         os.pwrite(handle, json.dumps(about).encode(), 0)
@@ -172,7 +183,8 @@ def load(folder: Path) -> Run | None:
         if journal["phase"] not in PHASES or journal["run"] != folder.name:
             raise ValueError("phase or run id does not fit")
     except (ValueError, KeyError, TypeError) as error:
-        raise RefusedError(f"{path}: damaged journal: {error}", remedy="look at the folder, then move it away") from None
+        remedy = "look at the folder, then move it away"
+        raise RefusedError(f"{path}: damaged journal: {error}", remedy=remedy) from None
     return Run(folder, journal)
 
 

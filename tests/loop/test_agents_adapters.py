@@ -10,8 +10,14 @@ from nanobrag_loop.agents.adapters import ADAPTERS
 
 CLAUDE = [
     {"type": "system", "subtype": "init", "session_id": "s", "tools": ["Bash"]},
-    {"type": "assistant", "message": {"id": "m1", "usage": {"input_tokens": 10, "output_tokens": 1, "cache_read_input_tokens": 4}}},
-    {"type": "assistant", "message": {"id": "m1", "usage": {"input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 4}}},
+    {
+        "type": "assistant",
+        "message": {"id": "m1", "usage": {"input_tokens": 10, "output_tokens": 1, "cache_read_input_tokens": 4}},
+    },
+    {
+        "type": "assistant",
+        "message": {"id": "m1", "usage": {"input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 4}},
+    },
     {"type": "user", "message": {"content": [{"type": "tool_result", "content": "ok"}]}},
     {"type": "assistant", "message": {"id": "m2", "usage": {"input_tokens": 20, "output_tokens": 2}}},
     {"type": "result", "subtype": "success", "total_cost_usd": 0.25, "usage": {"input_tokens": 30, "output_tokens": 9}},
@@ -37,7 +43,8 @@ def fed(name, events):
 
 
 @pytest.mark.parametrize(
-    ("name", "events", "tokens", "usd"), [("claude", CLAUDE, 39, 0.25), ("codex", CODEX, 120, None), ("gemini", GEMINI, 77, None)]
+    ("name", "events", "tokens", "usd"),
+    [("claude", CLAUDE, 39, 0.25), ("codex", CODEX, 120, None), ("gemini", GEMINI, 77, None)],
 )
 def test_usage_and_end(name, events, tokens, usd):
     adapter = fed(name, events)

@@ -38,7 +38,9 @@ def test_exit_code(case, code):
 
 
 def test_wall_limit(case):
-    outcome = case.run("import time\nwhile True: print('.', flush=True); time.sleep(0.05)", RunLimits(wall_s=0.8, kill_grace_s=0.3))
+    outcome = case.run(
+        "import time\nwhile True: print('.', flush=True); time.sleep(0.05)", RunLimits(wall_s=0.8, kill_grace_s=0.3)
+    )
     assert outcome.ended == "wall"
     assert outcome.exit_code < 0
     assert outcome.wall_s < 5
@@ -94,7 +96,10 @@ def test_fifty_megabytes_are_read_through(case):
 
 
 def test_log_limit_ends_the_program_and_caps_the_file(case):
-    outcome = case.run("import sys\nwhile True: sys.stdout.write('y' * 1000)", RunLimits(wall_s=20, log_bytes=100_000, kill_grace_s=0.3))
+    outcome = case.run(
+        "import sys\nwhile True: sys.stdout.write('y' * 1000)",
+        RunLimits(wall_s=20, log_bytes=100_000, kill_grace_s=0.3),
+    )
     assert outcome.ended == "log"
     assert case.log.stat().st_size == 100_000
 

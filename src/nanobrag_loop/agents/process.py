@@ -181,8 +181,14 @@ def run(
     try:
         with open(stdin or os.devnull, "rb") as source:
             child = subprocess.Popen(
-                list(argv), cwd=cwd, env={**env, MARKER: marker}, stdin=source,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, bufsize=0,
+                list(argv),
+                cwd=cwd,
+                env={**env, MARKER: marker},
+                stdin=source,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                bufsize=0,
             )
     except OSError as error:
         reason = f"{argv[0]}: {error.strerror or error}"
@@ -249,7 +255,8 @@ class _Reader:
             ("wall", now - begin, limits.wall_s),
             ("idle", now - self.last_byte, limits.idle_s),
         )
-        return next((name for name, value, cap in checks if value is not None and cap is not None and value > cap), None)
+        known = ((name, value, cap) for name, value, cap in checks if value is not None and cap is not None)
+        return next((name for name, value, cap in known if value > cap), None)
 
     def read_some(self, cap: int | None) -> None:
         if not self.open:
