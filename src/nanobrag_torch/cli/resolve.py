@@ -1,0 +1,338 @@
+"""Settings to an experiment: precedence, automatic choices, files that supply values (part A §2)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..config import BeamConfig, ConfigError, CrystalConfig, DetectorConfig, NoiseConfig, plain, plain3
+from ..conventions import FRAMES, DetectorConvention
+from ..errors import InputError
+from ..experiment import Computing, Experiment, Files
+from ..io.matrix import read_matrix
+from ..io.sources import read_sources
+from ..io.stol import check_stol
+from ..quirks import Quirks
+from .header import header_settings
+from .parse import Settings
+from .steps import dispersion_scan, divergence_scan, mosaic_scan, phi_scan
+
+_DIRECT: dict[str, dict[str, str]] = {
+    "crystal": {"default_F": "default_F", "fudge": "fudge", "shape": "shape", "phi": "phi_start_deg",
+                "mosaic_seed": "mosaic_seed"},
+    "detector": {"pixel": "pixel_size_mm", "distance": "distance_mm", "close_distance": "close_distance_mm",
+                 "Xbeam": "beam_x_mm", "Ybeam": "beam_y_mm", "Xclose": "close_x_mm", "Yclose": "close_y_mm",
+                 "ORGX": "orgx_px", "ORGY": "orgy_px", "rotx": "detector_rotx_deg", "roty": "detector_roty_deg",
+                 "rotz": "detector_rotz_deg", "twotheta": "detector_twotheta_deg", "curved": "curved",
+                 "point_pixel": "point_pixel", "detector_thick": "detector_thick_um",
+                 "detector_abs": "detector_abs_um", "convention": "detector_convention"},
+    "beam": {"wavelength": "wavelength_A", "polar": "polarization_factor", "nopolar": "nopolar", "fluence": "fluence",
+             "flux": "flux", "exposure": "exposure_s", "beamsize": "beamsize_mm", "dmin": "dmin_A",
+             "water": "water_size_um", "round_div": "round_div"},
+    "sampling": {"oversample_thick": "oversample_thick", "oversample_polar": "oversample_polar",
+                 "oversample_omega": "oversample_omega", "interpolate": "interpolate"},
+    "noise": {"seed": "seed", "adc": "adc_offset"},
+    "files": {"hkl": "hkl", "mask": "mask", "stol": "stol", "floatfile": "floatfile", "intfile": "intfile",
+              "pngfile": "pngfile"},
+    "computing": {"device": "device", "dtype": "dtype", "threads": "threads"},
+}
+"""Config section to {setting: field} for everything that is taken as typed."""
+
+_CUSTOM_VECTORS = {"fdet_vector": "detector", "sdet_vector": "detector", "odet_vector": "detector",
+                   "beam_vector": "detector", "twotheta_axis": "detector", "polar_vector": "beam",
+                   "spindle_axis": "crystal"}
+_DEFAULT_SIZE_MM = 102.4
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """An experiment and what the user should hear about how it came about."""
+
+    experiment: Experiment
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass
+class _Resolver:
+    settings: Settings
+    base: Experiment
+    quirks: Quirks
+    from_config: bool
+    warnings: list[str] = field(default_factory=list)
+
+    def given(self, name: str, kept: Any = None) -> Any:
+        """A setting, else what a configuration file had, else None."""
+        return self.settings.get(name, kept if self.from_config else None)
+
+    def direct(self, section: str) -> dict[str, Any]:
+        return {target: self.settings.get(name) for name, target in _DIRECT[section].items() if name in self.settings}
+
+    def configure(self, section: str, values: dict[str, Any]) -> Any:
+        """The base's section with these fields changed; errors name the option that set them."""
+        try:
+            return dataclasses.replace(getattr(self.base, section), **values)
+        except ConfigError as error:
+            raise InputError(f"{self.option_of(error.field)}: expected {error.expected}, got {error.came!r}") from None
+
+    def option_of(self, fields: str) -> str:
+        """The option that the user typed for a config field."""
+        names = {target: name for table in _DIRECT.values() for name, target in table.items()} | _FIELD_SETTINGS
+        for entry in fields.split(", "):
+            spelling = self.settings.spelling.get(names.get(entry, entry))
+            if spelling:
+                return spelling
+        return fields
+
+
+_FIELD_SETTINGS = {
+    "cell_a": "cell", "cell_b": "cell", "cell_c": "cell", "cell_alpha": "cell", "cell_beta": "cell",
+    "cell_gamma": "cell", "orientation_matrix": "mat", "misset_deg": "misset", "osc_range_deg": "osc",
+    "phi_step_deg": "phistep", "phi_steps": "phisteps", "mosaic_spread_deg": "mosaic_spread", "N_cells": "Na",
+    "sample_size_mm": "size_a", "hdiv_steps": "hdivsteps", "vdiv_steps": "vdivsteps", "roi": "roi",
+    "dispersion_percent": "dispersion", "dispersion_steps": "dispsteps", "polarization_axis": "polar_vector",
+    "size_f_mm": "size_f", "size_s_mm": "size_s", "misset_random_seed": "misset_seed",
+}
+
+
+def resolve(options: Settings) -> Resolved:
+    """The experiment of a parsed command line. Reads `-config`, image headers, matrix and source files.
+
+    Raises `InputError` naming the option or file at fault.
+    """
+    base, from_config = _base(options)
+    quirks = Quirks.clean() if options.get("clean") else base.quirks
+    settings = _with_headers(options, quirks)
+    resolver = _Resolver(settings, base, quirks, from_config)
+    beam = _beam(resolver)
+    detector = _detector(resolver)
+    beam = _listed_sources(resolver, beam, detector)
+    crystal = _crystal(resolver, beam)
+    experiment = Experiment(
+        crystal, detector, beam, resolver.configure("sampling", resolver.direct("sampling")), _noise(resolver),
+        _files(resolver), resolver.configure("computing", resolver.direct("computing")), quirks)
+    _check_complete(resolver, experiment)
+    return Resolved(experiment, tuple(resolver.warnings))
+
+
+def _base(options: Settings) -> tuple[Experiment, bool]:
+    if "config" in options:
+        return Experiment.from_yaml(options.get("config")), True
+    return Experiment(quirks=Quirks.upstream()), False
+
+
+def _with_headers(options: Settings, quirks: Quirks) -> Settings:
+    settings = header_settings(options, quirks)
+    if "distance" in options and not quirks.header_close_distance:
+        settings.values.pop("close_distance", None)
+    settings.values |= options.values
+    settings.spelling |= options.spelling
+    return settings
+
+
+def _detector(resolver: _Resolver) -> DetectorConfig:
+    settings, base = resolver.settings, resolver.base.detector
+    values = resolver.direct("detector")
+    convention = DetectorConvention(values.get("detector_convention", base.detector_convention))
+    if convention is DetectorConvention.CUSTOM:
+        values |= {name: settings.get(name) for name, section in _CUSTOM_VECTORS.items()
+                   if section == "detector" and name in settings}
+        if "pix0_vector" in settings:
+            values["pix0_vector_m"] = settings.get("pix0_vector")
+        values["detector_pivot"] = resolver.given("pivot", base.detector_pivot)
+    elif "convention" in settings:
+        values |= {name: None for name in ("fdet_vector", "sdet_vector", "odet_vector", "beam_vector",
+                                           "twotheta_axis", "pix0_vector_m", "detector_pivot")}
+    if "explicit_pivot" in settings:
+        values["detector_pivot"] = settings.get("pivot" if convention is DetectorConvention.CUSTOM
+                                                else "explicit_pivot")
+    if "thicksteps" in settings:
+        values["detector_thicksteps"] = settings.get("thicksteps") or None
+    if "oversample" in settings:
+        values["oversample"] = settings.get("oversample") or None
+    if "roi" in settings:
+        bounds = [None if bound < 0 else bound for bound in settings.get("roi")]
+        values |= dict(zip(("roi_xmin", "roi_xmax", "roi_ymin", "roi_ymax"), bounds, strict=True))
+    return resolver.configure("detector", values | _pixels(resolver))
+
+
+def _pixels(resolver: _Resolver) -> dict[str, Any]:
+    """Counts and sizes along both axes (part A §2.1): a count fixes the size, else the size rounds to a count."""
+    settings, base, values = resolver.settings, resolver.base.detector, {}
+    pixel_m = resolver.given("pixel", base.pixel_size_mm) or base.pixel_size_mm
+    pixel_m = plain(pixel_m) / 1000.0
+    for axis in ("f", "s"):
+        count, size = settings.get(f"{axis}pixels"), settings.get(f"size_{axis}")
+        if count is None and size is None:
+            if resolver.from_config:
+                continue
+            size = _DEFAULT_SIZE_MM
+        if count is None:
+            count = math.ceil(size / 1000.0 / pixel_m - 0.5)
+            values[f"size_{axis}_mm"] = size
+            if count < 1:
+                option = settings.spelling.get(f"size_{axis}", "-pixel")
+                raise InputError(f"{option}: expected a detector of at least half a pixel, got {size:g} mm")
+        else:
+            values[f"size_{axis}_mm"] = None
+        values[f"{axis}pixels"] = count
+    return values
+
+
+def _beam(resolver: _Resolver) -> BeamConfig:
+    settings, base, upstream = resolver.settings, resolver.base.beam, resolver.quirks.step_counts
+    values = resolver.direct("beam")
+    if "polar_vector" in settings and settings.get("convention") == "custom":
+        values["polarization_axis"] = settings.get("polar_vector")
+    for axis in ("hdiv", "vdiv"):
+        names = (f"{axis}steps", f"{axis}range", f"{axis}step")
+        if any(name in settings for name in names):
+            kept = (getattr(base, f"{axis}_steps"), getattr(base, f"{axis}_range_mrad"), None)
+            scan = divergence_scan(*(resolver.given(*pair) for pair in zip(names, kept, strict=True)),
+                                   upstream=upstream)
+            values |= {f"{axis}_steps": scan.count, f"{axis}_range_mrad": scan.extent, f"{axis}_step_mrad": scan.step}
+    if "dispersion" in settings or "dispsteps" in settings:
+        scan = dispersion_scan(resolver.given("dispsteps", base.dispersion_steps) or None,
+                               resolver.given("dispersion", base.dispersion_percent), upstream=upstream)
+        values |= {"dispersion_steps": scan.count, "dispersion_percent": scan.extent}
+    return resolver.configure("beam", values)
+
+
+def _listed_sources(resolver: _Resolver, beam: BeamConfig, detector: DetectorConfig) -> BeamConfig:
+    if "sourcefile" not in resolver.settings:
+        return beam
+    direction = np.asarray(plain3(detector.beam_vector or FRAMES[detector.detector_convention].beam))
+    listed = read_sources(resolver.settings.get("sourcefile"), direction / np.linalg.norm(direction))
+    wavelengths = [float(value) for value in listed.wavelengths_m * 1e10]
+    return dataclasses.replace(beam, source_directions=listed.positions.tolist(),
+                               source_weights=listed.weights.tolist(), source_wavelengths_A=wavelengths)
+
+
+def _crystal(resolver: _Resolver, beam: BeamConfig) -> CrystalConfig:
+    settings, base = resolver.settings, resolver.base.crystal
+    values = resolver.direct("crystal") | _cell(resolver, beam) | _orientation(resolver)
+    if "spindle_axis" in settings and settings.get("convention") == "custom":
+        values["spindle_axis"] = settings.get("spindle_axis")
+    values["N_cells"] = tuple(settings.get(f"N{axis}", plain(count))
+                              for axis, count in zip("abc", base.N_cells, strict=True))
+    values["sample_size_mm"] = _sample_size(resolver, beam)
+    if any(name in settings for name in ("phisteps", "osc", "phistep")):
+        kept = (base.phi_steps, base.osc_range_deg, base.phi_step_deg)
+        scan = phi_scan(*(resolver.given(*pair) for pair in zip(("phisteps", "osc", "phistep"), kept, strict=True)),
+                        upstream=resolver.quirks.step_counts)
+        values |= {"phi_steps": scan.count, "osc_range_deg": scan.extent, "phi_step_deg": scan.step}
+    if "mosaic_spread" in settings or "mosaic_domains" in settings:
+        scan = mosaic_scan(resolver.given("mosaic_domains", base.mosaic_domains),
+                           resolver.given("mosaic_spread", base.mosaic_spread_deg))
+        if settings.get("mosaic_domains", 1) > 1 and scan.count == 1:
+            resolver.warnings.append("-mosaic_domains without a mosaic spread: one domain")
+        values |= {"mosaic_domains": scan.count, "mosaic_spread_deg": scan.extent}
+    return resolver.configure("crystal", values)
+
+
+def _cell(resolver: _Resolver, beam: BeamConfig) -> dict[str, Any]:
+    settings, values = resolver.settings, {}
+    if "cell" in settings:
+        names = ("cell_a", "cell_b", "cell_c", "cell_alpha", "cell_beta", "cell_gamma")
+        defaults = (None, None, None, 90.0, 90.0, 90.0)
+        given = (*settings.get("cell"), *(0.0,) * 6)[:6]
+        values |= {name: value if value > 0 or name == "cell_a" else default
+                   for name, value, default in zip(names, given, defaults, strict=True)}
+        if "mat" not in settings:
+            values["orientation_matrix"] = None
+    if "mat" in settings:
+        matrix = read_matrix(settings.get("mat"))
+        values |= {"orientation_matrix": matrix.tolist(), "matrix_wavelength_A": beam.wavelength_A}
+        if np.linalg.det(matrix) < 0:
+            resolver.warnings.append(f"{settings.get('mat')}: the matrix is left-handed")
+        if "cell" not in settings and not resolver.from_config:
+            values["cell_a"] = None
+    elif resolver.base.crystal.orientation_matrix is not None and "wavelength" in settings:
+        values["matrix_wavelength_A"] = beam.wavelength_A
+    return values
+
+
+def _orientation(resolver: _Resolver) -> dict[str, Any]:
+    misset = resolver.settings.get("misset")
+    if misset is None:
+        return {}
+    if misset != ("random",):
+        return {"misset_deg": misset, "misset_random_seed": None}
+    seed = resolver.settings.get("misset_seed")
+    if seed is None and not resolver.quirks.clock_orientation:
+        seed = resolver.settings.get("seed")
+    if seed is None:
+        seed = clock_seed()
+    resolver.warnings.append(f"random orientation of seed {seed}; -misset_seed {seed} repeats it")
+    return {"misset_random_seed": seed}
+
+
+def _sample_size(resolver: _Resolver, beam: BeamConfig) -> tuple[float, float, float]:
+    """Edges along a, b, c in mm; b and c at most the beam's (part A §2.2)."""
+    base = plain3(resolver.base.crystal.sample_size_mm)
+    sizes = [resolver.settings.get(f"size_{axis}", kept) for axis, kept in zip("abc", base, strict=True)]
+    for index, axis in ((1, "b"), (2, "c")):
+        if sizes[index] > plain(beam.beamsize_mm):
+            resolver.warnings.append(f"{resolver.option_of(f'size_{axis}')}: the crystal's {axis} edge of "
+                                     f"{sizes[index]:g} mm is cut to the beam size, {plain(beam.beamsize_mm):g} mm")
+            sizes[index] = plain(beam.beamsize_mm)
+    a, b, c = sizes
+    return a, b, c
+
+
+def _noise(resolver: _Resolver) -> NoiseConfig:
+    values = resolver.direct("noise")
+    for name, target in (("scale", "intfile_scale"), ("pgmscale", "pgm_scale")):
+        if name in resolver.settings:
+            value = resolver.settings.get(name)
+            values[target] = value if value > 0 else None
+    if "seed" not in resolver.settings and resolver.base.noise.seed is None:
+        values["seed"] = clock_seed()
+    return resolver.configure("noise", values)
+
+
+def _files(resolver: _Resolver) -> Files:
+    settings, base = resolver.settings, resolver.base.files
+    values = resolver.direct("files")
+    if "dump" in settings:
+        values |= {"dump": settings.get("dump"), "dump_asked": True}
+    for switch, default in (("pgm", "image.pgm"), ("noise", "noiseimage.img")):
+        name = f"{switch}file"
+        if settings.get(switch) is False:
+            values[name] = None
+        elif name in settings or switch in settings:
+            values[name] = settings.get(name, getattr(base, name) or default)
+    if values.get("stol"):
+        check_stol(values["stol"])
+        resolver.warnings.append(f"{settings.spelling['stol']} {values['stol']}: read, but amorphous scattering "
+                                 "has no effect on the image")
+    return dataclasses.replace(base, **values)
+
+
+def _check_complete(resolver: _Resolver, experiment: Experiment) -> None:
+    """Refuse a run that could not scatter (part A §2.5)."""
+    if not (resolver.from_config or "cell" in resolver.settings or "mat" in resolver.settings):
+        raise InputError("-cell, -mat: expected a unit cell or an orientation matrix, got neither")
+    crystal, files = experiment.crystal, experiment.files
+    if files.hkl is None and plain(crystal.default_F) == 0 and not cache_to_read(experiment):
+        raise InputError("-hkl, -default_F: expected structure factors, got neither a list nor a default")
+
+
+def cache_to_read(experiment: Experiment) -> bool:
+    """Whether structure factors come from the cache: no list given, and one is there (or was asked for)."""
+    if experiment.files.hkl is not None:
+        return False
+    if experiment.files.dump_asked:
+        return True
+    return experiment.quirks.silent_cache and os.path.exists(experiment.files.dump)
+
+
+def clock_seed() -> int:
+    """A seed from the clock, as the canonical program takes it."""
+    return int(time.time()) % (2**31 - 1) or 1
+
