@@ -81,7 +81,7 @@ def combine(scene: Scene, choices: Choices, total: Tensor, diffuse: Tensor, ends
 def _reflected(scene: Scene, choices: Choices, look: Aim, cut: Cut, weights: Tensor, kept: Tensor | None) -> Tensor:
     total = torch.zeros_like(look.airpath)
     for block in cut.blocks:
-        sums = _block_sums(scene, choices, look.diffracted, cut, block)
+        sums = _block_sums(scene, choices, look.bearing, cut, block)
         contribution = weights[:, block[0]] * sums
         if kept is not None:
             contribution = torch.where(kept[:, block[0]], contribution, torch.zeros_like(contribution))
@@ -89,13 +89,13 @@ def _reflected(scene: Scene, choices: Choices, look: Aim, cut: Cut, weights: Ten
     return total
 
 
-def _block_sums(scene: Scene, choices: Choices, diffracted: Tensor, cut: Cut, block: Block) -> Tensor:
-    def sums(diffracted: Tensor, *tensors: Tensor) -> Tensor:
-        return ray_sums(scene.with_tensors(tensors), choices, diffracted, cut.interpolate, cut.work, block)
+def _block_sums(scene: Scene, choices: Choices, bearing: Tensor, cut: Cut, block: Block) -> Tensor:
+    def sums(bearing: Tensor, *tensors: Tensor) -> Tensor:
+        return ray_sums(scene.with_tensors(tensors), choices, bearing, cut.interpolate, cut.work, block)
 
     if cut.recompute_blocks:
-        return recomputed(sums, diffracted, *scene.tensors)
-    return ray_sums(scene, choices, diffracted, cut.interpolate, cut.work, block)
+        return recomputed(sums, bearing, *scene.tensors)
+    return ray_sums(scene, choices, bearing, cut.interpolate, cut.work, block)
 
 
 class _EndFactorCollector:

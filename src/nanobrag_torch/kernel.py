@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from .geometry import dot, norm
-from .models.detector import pixel_positions, solid_angle
+from .models.detector import deflection, pixel_positions, solid_angle
 from .physics.absorption import capture_fraction
 from .physics.lattice_factor import lattice_factor
 from .physics.polarization import polarization
 from .physics.structure_factor import nearest_factor, tricubic_factor, within_tricubic_range
-from .scene import Choices, Directions, Scene
+from .scene import FROM_BEAM, Choices, Directions, Scene
 
 
 class Pass(NamedTuple):
@@ -28,14 +28,15 @@ class Pass(NamedTuple):
 
 
 class Aim(NamedTuple):
-    """Where P pixels look: coordinates (P,) m, position (P, 3) m, air path (P,) m, unit direction (P, 3),
-    solid angle (P,) sr, captured fraction (P,)."""
+    """Where P pixels look: coordinates (P,) m, position (P, 3) m, air path (P,) m, unit direction (P, 3), the same
+    from the origin of `Directions` (P, 3), solid angle (P,) sr, captured fraction (P,)."""
 
     fast_m: Tensor
     slow_m: Tensor
     position: Tensor
     airpath: Tensor
     diffracted: Tensor
+    bearing: Tensor
     omega: Tensor
     parallax: Tensor
     capture: Tensor
@@ -71,7 +72,10 @@ def aim(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, step: Pass) 
     else:
         capture = torch.ones_like(airpath)
     omega = solid_angle(geometry, airpath, point_pixel=choices.point_pixel)
-    return Aim(fast_m, slow_m, position, airpath, diffracted, omega, parallax, capture)
+    bearing = diffracted
+    if diffracted.dtype in FROM_BEAM:
+        bearing = deflection(geometry, fast_m, slow_m, step.layer, position, airpath, curved=choices.curved)
+    return Aim(fast_m, slow_m, position, airpath, diffracted, bearing, omega, parallax, capture)
 
 
 def polarization_factors(scene: Scene, choices: Choices, diffracted: Tensor) -> Tensor:
@@ -88,14 +92,14 @@ def kept_rays(scene: Scene, diffracted: Tensor) -> Tensor:
     return ~((stol > 0) & (scene.dmin_m * stol > 0.5))
 
 
-def miller_indices(diffracted: Tensor, directions: Directions, work: torch.dtype) -> Indices:
-    """h, k, l of unit directions (P, 3) for J = S·M folded directions; offsets in the working dtype (part B §6.1).
+def miller_indices(bearing: Tensor, directions: Directions, work: torch.dtype) -> Indices:
+    """h, k, l of bearings (P, 3) for J = S·M folded directions; offsets in the working dtype (part B §6.1).
 
     The nearest node of a tie is the lower one.
     """
     maps = directions.maps.reshape(-1, 3, 3)
     shift = directions.shift.reshape(-1, 3)
-    hkl = tuple(torch.addmm(shift[:, axis], diffracted, maps[:, axis].T) for axis in range(3))
+    hkl = tuple(torch.addmm(shift[:, axis], bearing, maps[:, axis].T) for axis in range(3))
     nodes = tuple(torch.ceil(index - 0.5) for index in hkl)
     offsets = tuple((index - node).to(work) for index, node in zip(hkl, nodes, strict=True))
     return Indices(hkl, nodes, offsets)
@@ -112,21 +116,21 @@ def cell_factor(scene: Scene, indices: Indices, interpolate: bool, work: torch.d
     return torch.where(inside, tricubic_factor(scene.grid, *indices.hkl).to(work), nearest)
 
 
-def spot_intensity(scene: Scene, choices: Choices, diffracted: Tensor, directions: Directions, interpolate: bool,
+def spot_intensity(scene: Scene, choices: Choices, bearing: Tensor, directions: Directions, interpolate: bool,
                    work: torch.dtype) -> Tensor:
     """F_cell²·F_latt² of every direction, (P, J)."""
-    indices = miller_indices(diffracted, directions, work)
+    indices = miller_indices(bearing, directions, work)
     lattice = type(scene.lattice)(*(entry.to(work) for entry in scene.lattice))
     latt = lattice_factor(choices.shape, indices.offsets, lattice,
                           literal_sinc3=choices.quirks.sinc3_cancellation)
     return torch.square(cell_factor(scene, indices, interpolate, work) * latt)
 
 
-def ray_sums(scene: Scene, choices: Choices, diffracted: Tensor, interpolate: bool, work: torch.dtype,
+def ray_sums(scene: Scene, choices: Choices, bearing: Tensor, interpolate: bool, work: torch.dtype,
              block: tuple[slice, slice]) -> Tensor:
     """Σ over a block of orientations of F_cell²·F_latt², (P, S) for the block's sources, in the geometry's dtype."""
     sources, orientations = block
     part = Directions(scene.directions.maps[sources, orientations], scene.directions.shift[sources, orientations])
-    intensity = spot_intensity(scene, choices, diffracted, part, interpolate, work)
-    return intensity.reshape(len(diffracted), *part.maps.shape[:2]).sum(-1).to(diffracted.dtype)
+    intensity = spot_intensity(scene, choices, bearing, part, interpolate, work)
+    return intensity.reshape(len(bearing), *part.maps.shape[:2]).sum(-1).to(bearing.dtype)
 

@@ -20,10 +20,14 @@ from .physics.polarization import polarization_forms
 from .physics.structure_factor import FactorGrid
 from .quirks import Quirks
 
+FROM_BEAM = (torch.float32,)
+"""Dtypes of geometry with too few digits for h = A·d - A·i at small angles: they take h = A·(d - b) - A·(i - b)."""
+
 
 class Directions(NamedTuple):
-    """(h, k, l) = maps·d + shift for every source x orientation and unit diffracted direction d.
+    """(h, k, l) = maps·(d - o) + shift for every source x orientation and unit diffracted direction d.
 
+    The origin o is 0, or the beam's direction for the dtypes `FROM_BEAM`, in which d alone would cost digits.
     maps (S, M, 3, 3) and shift (S, M, 3) are dimensionless; M runs over phi steps (outer) and mosaic domains.
     """
 
@@ -31,10 +35,10 @@ class Directions(NamedTuple):
     shift: Tensor
 
     @classmethod
-    def fold(cls, vectors: Tensor, sources: Sources) -> Directions:
+    def fold(cls, vectors: Tensor, sources: Sources, origin: Tensor) -> Directions:
         """Fold lattice vectors (M, 3, 3) m, wavelengths and incident directions into affine maps (part B §6.1)."""
         maps = vectors[None] / sources.wavelength[:, None, None, None]
-        return cls(maps, -(maps * sources.incident[:, None, None, :]).sum(-1))
+        return cls(maps, (maps * (origin - sources.incident)[:, None, None, :]).sum(-1))
 
 
 class Place(Enum):
@@ -124,12 +128,13 @@ class Scene(NamedTuple):
         return _mapped(self, lambda _: next(following))
 
 
-def build_scene(crystal: Crystal, detector: Detector, beam: Beam, choices: Choices) -> Scene:
-    """Tensors of the experiment, in the models' dtype."""
+def build_scene(crystal: Crystal, detector: Detector, beam: Beam, choices: Choices, dtype: torch.dtype) -> Scene:
+    """Tensors of the experiment in a dtype, made in that of the models."""
     geometry, cell = detector.geometry(), crystal.compute_cell_tensors()
     sources = beam.sources(detector.beam_direction())
     cells = crystal.cell_counts()
-    directions, first = _directions(crystal, sources)
+    origin = geometry.beam if dtype in FROM_BEAM else torch.zeros_like(geometry.beam)
+    directions, first = _directions(crystal, sources, origin)
     fluence = beam.fluence_per_m2
     form = radius_form(cells, cell.reciprocal_axes, by_volume=choices.quirks.spot_width_by_volume)
     return Scene(
@@ -137,7 +142,8 @@ def build_scene(crystal: Crystal, detector: Detector, beam: Beam, choices: Choic
         polarization_forms(sources.incident, beam.polarization_direction(), beam.polarization_factor),
         Lattice(cells, crystal.fudge, form), crystal.factor_grid(), crystal.default_F,
         CLASSICAL_ELECTRON_RADIUS_SQUARED_M2 * fluence / choices.steps,
-        water_intensity(beam.water_size_um / 1e6, fluence), beam.dmin_A * 1e-10, crystal.phi_angles())
+        water_intensity(beam.water_size_um / 1e6, fluence), beam.dmin_A * 1e-10, crystal.phi_angles(),
+    ).to(dtype)
 
 
 def choose(crystal: Crystal, detector: Detector, beam: Beam, sampling: SamplingConfig, quirks: Quirks) -> Choices:
@@ -186,14 +192,14 @@ def _interpolate(crystal: Crystal, sampling: SamplingConfig, quirks: Quirks) -> 
     return any(plain(count) <= 2 for count in counts)
 
 
-def _directions(crystal: Crystal, sources: Sources) -> tuple[Directions, Directions | None]:
+def _directions(crystal: Crystal, sources: Sources, origin: Tensor) -> tuple[Directions, Directions | None]:
     """Directions of every ray, and those of the run's very first ray where they differ."""
     vectors = crystal.get_rotated_real_vectors()
     used, used_first = crystal.phi_carryover()
-    directions = Directions.fold(vectors[used].flatten(0, 1), sources)
+    directions = Directions.fold(vectors[used].flatten(0, 1), sources, origin)
     if used == used_first:
         return directions, None
-    return directions, Directions.fold(vectors[used_first].flatten(0, 1), sources)
+    return directions, Directions.fold(vectors[used_first].flatten(0, 1), sources, origin)
 
 
 def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:

@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from .config import BeamConfig, CrystalConfig, DetectorConfig, SamplingConfig
+from .config import BeamConfig, ConfigError, CrystalConfig, DetectorConfig, SamplingConfig
 from .integrate import Block, Cut, photons
 from .models import Beam, Crystal, Detector
 from .order import Segment, segments
@@ -64,7 +64,10 @@ class Simulator:
                  dtype: str | torch.dtype = "float64", quirks: Quirks | None = None) -> None:
         self.quirks = quirks or Quirks.clean()
         self.sampling = sampling or SamplingConfig()
-        self.geometry_dtype, self.work_dtype = PRECISIONS[str(dtype).removeprefix("torch.")]
+        name = str(dtype).removeprefix("torch.")
+        if name not in PRECISIONS:
+            raise ConfigError("dtype", " or ".join(PRECISIONS), name)
+        self.geometry_dtype, self.work_dtype = PRECISIONS[name]
         device = torch.device(device or _device_of(crystal, detector))
         self.detector = detector if isinstance(detector, Detector) else Detector(detector, device=device)
         self.detector.quirks = self.quirks
@@ -87,7 +90,7 @@ class Simulator:
 
     def scene(self) -> Scene:
         """Tensors of this experiment, in the precision of the geometry."""
-        return build_scene(self.crystal, self.detector, self.beam, self.choices).to(self.geometry_dtype)
+        return build_scene(self.crystal, self.detector, self.beam, self.choices, self.geometry_dtype)
 
     def run(self, progress: Progress | None = None) -> Tensor:
         """The image in photons per pixel, (spixels, fpixels); 0 outside the region of interest and the mask.

@@ -49,7 +49,7 @@ def pass_terms(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, step:
     polar = polarization_factors(scene, choices, look.diffracted)
     kept = kept_rays(scene, look.diffracted) if choices.culling else torch.ones_like(polar, dtype=torch.bool)
     directions = first_ray_directions(scene, kept) if first_ray else scene.directions
-    indices = miller_indices(look.diffracted, directions, look.airpath.dtype)
+    indices = miller_indices(look.bearing, directions, look.airpath.dtype)
     latt = lattice_factor(choices.shape, indices.offsets, scene.lattice,
                           literal_sinc3=choices.quirks.sinc3_cancellation)
     evaluated = kept.repeat_interleave(directions.maps.shape[1], dim=1)

@@ -36,7 +36,10 @@ class BeamCentre(NamedTuple):
 
 
 class DetectorGeometry(NamedTuple):
-    """The placed detector; vectors (3,) in the lab, lengths in metres, mu in 1/m (part B §3.3)."""
+    """The placed detector; vectors (3,) in the lab, lengths in metres, mu in 1/m (part B §3.3).
+
+    corner: the outer corner of the first pixel as seen from the point at |distance| along the beam.
+    """
 
     fdet: Tensor
     sdet: Tensor
@@ -53,6 +56,7 @@ class DetectorGeometry(NamedTuple):
     pixel_size: Tensor
     layer_depth: Tensor
     attenuation: Tensor
+    corner: Tensor
 
 
 class Detector(ContinuousFields):
@@ -150,7 +154,8 @@ class Detector(ContinuousFields):
         spot = close / ratio * beam - pix0
         return DetectorGeometry(
             fdet, sdet, odet, pix0, beam, ratio, close / ratio, close, dot(fdet, spot), dot(sdet, spot),
-            -dot(pix0, fdet), -dot(pix0, sdet), self.pixel_size_m, self._layer_depth(), self._attenuation())
+            -dot(pix0, fdet), -dot(pix0, sdet), self.pixel_size_m, self._layer_depth(), self._attenuation(),
+            pix0 - torch.abs(close / ratio) * beam)
 
     def get_pixel_coords(self) -> Tensor:
         """Lab positions of all pixel centres on the front face, (slow, fast, 3) metres."""
@@ -291,6 +296,23 @@ def pixel_positions(geometry: DetectorGeometry, fast_m: Tensor, slow_m: Tensor, 
     towards_fast, towards_slow = unit(cross(geometry.beam, geometry.fdet)), unit(cross(geometry.beam, geometry.sdet))
     bent = rotate_about(straight, towards_slow, (slow_m - geometry.beam_s) / geometry.distance)
     return rotate_about(bent, towards_fast, (fast_m - geometry.beam_f) / geometry.distance)
+
+
+def deflection(geometry: DetectorGeometry, fast_m: Tensor, slow_m: Tensor, layer: int, position: Tensor,
+               airpath: Tensor, *, curved: bool) -> Tensor:
+    """d - b, the change of direction (..., 3) from the beam to points at unit direction d = position/airpath.
+
+    Without the cancellation at small angles: with w the position as seen from the point r·b on the beam,
+    R - r = (2r w·b + w²)/(R + r) and d - b = (w - (R - r)b)/R.
+    """
+    reach, beam = torch.abs(geometry.distance), geometry.beam
+    if curved:
+        offset = position - reach * beam
+    else:
+        offset = (fast_m[..., None] * geometry.fdet + slow_m[..., None] * geometry.sdet
+                  + (layer * geometry.layer_depth * geometry.odet + geometry.corner))
+    excess = (2.0 * reach * dot(offset, beam) + dot(offset, offset)) / (airpath + reach)
+    return (offset - excess[..., None] * beam) / airpath[..., None]
 
 
 def solid_angle(geometry: DetectorGeometry, airpath_m: Tensor, *, point_pixel: bool) -> Tensor:
