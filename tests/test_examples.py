@@ -51,4 +51,4 @@ def test_rotation_image(tmp_path):
     faint = mean < 10_000
     assert photons[faint].sum() == pytest.approx(mean[faint].sum(), abs=5 * mean[faint].sum() ** 0.5)
     assert np.median(mean) < 0.1 * mean.max()
-    assert Image.open(tmp_path / "demo" / "noise.png").size == (96, 96)
+    assert Image.open(tmp_path / "demo" / "noise.png").size == (48, 48)

@@ -49,6 +49,7 @@ class TestReadme:
         for line in "".join(blocks("sh")).splitlines():
             command, _, redirected = line.partition(" > ")
             words = shlex.split(re.sub(r"-detpixels \d+", "-detpixels 48", command))
+            capsys.readouterr()
             if words[0] == "python":
                 subprocess.run([sys.executable, ROOT / words[1], *words[2:], "--resolution", "3"], check=True)
             elif words[0] == "nanoBragg":
