@@ -10,7 +10,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 
 KEPT_SUFFIXES = frozenset({".json", ".txt", ".csv", ".md", ".log", ".png", ".svg", ".yaml", ".patch"})
@@ -30,6 +30,9 @@ class Artifact:
     sha256: str
     kept: str
     why: str = ""
+
+    def left_out(self, why: str) -> Artifact:
+        return replace(self, kept="local", why=why)
 
     def as_dict(self) -> dict:
         return {key: value for key, value in asdict(self).items() if value != ""}
@@ -53,8 +56,10 @@ def files_below(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def collect(folder: Path, destination: PurePosixPath) -> tuple[list[Artifact], dict[Path, PurePosixPath]]:
-    """Hash every regular file below `folder` and decide which go to git below `destination`.
+def collect(
+    folder: Path, destination: PurePosixPath, suffixes: frozenset[str] = KEPT_SUFFIXES
+) -> tuple[list[Artifact], dict[Path, PurePosixPath]]:
+    """Hash every regular file below `folder` and decide which go to git below `destination`, by type and size.
 
     Returns the artifacts and, for those kept in git, source file -> repository path. Smaller files come first, so
     one big file does not push the others out.
@@ -63,7 +68,7 @@ def collect(folder: Path, destination: PurePosixPath) -> tuple[list[Artifact], d
     artifacts, copies, kept_bytes = [], {}, 0
     for size, path in sized:
         relative = PurePosixPath(path.relative_to(folder).as_posix())
-        why = reason_to_drop(path, size, kept_bytes, len(copies))
+        why = reason_to_drop(path, size, kept_bytes, len(copies), suffixes)
         if not why:
             copies[path] = destination / relative
             kept_bytes += size
@@ -72,10 +77,10 @@ def collect(folder: Path, destination: PurePosixPath) -> tuple[list[Artifact], d
     return sorted(artifacts, key=lambda artifact: artifact.path), copies
 
 
-def reason_to_drop(path: Path, size: int, kept_bytes: int, kept_count: int) -> str:
+def reason_to_drop(path: Path, size: int, kept_bytes: int, kept_count: int, suffixes: frozenset[str]) -> str:
     """Why a file stays out of git; empty if it goes in."""
     suffix = path.suffix.lower()
-    if suffix not in KEPT_SUFFIXES:
+    if suffix not in suffixes:
         return f"type {suffix or 'without extension'} is not kept"
     if any(part.startswith(".") for part in path.parts[-2:]):
         return "hidden file"

@@ -20,6 +20,7 @@ from pathlib import Path
 from nanobrag_loop.agents import process
 from nanobrag_loop.gates import ERROR, FAIL, OPERATORS, PASS, UNAVAILABLE, Gate, GateBook, GateResult, finite
 from nanobrag_loop.manifest import sha256_file
+from nanobrag_loop.runs import state_folder, write_atomic
 
 UNAVAILABLE_EXIT = 77
 SAYS_UNAVAILABLE = "the command says that it cannot run here (exit code 77)"
@@ -260,3 +261,21 @@ def environment(names: Iterable[str], tree: Path, extra: Mapping[str, str] | Non
     """The environment of a measured command: an allow-list, and the checkout's own sources first on the path."""
     env = {name: os.environ[name] for name in names if name in os.environ}
     return {**env, "PYTHONPATH": str(tree / "src"), "PYTHONDONTWRITEBYTECODE": "1", **(extra or {})}
+
+
+# --- memory ---------------------------------------------------------------------------------------------------------
+
+
+def remember(root: Path, key: str, results: Sequence[GateResult]) -> None:
+    """Keep the results of gates on a tree, so that the same tree need not be measured as a base again."""
+    rows = [result.as_dict() for result in results]
+    write_atomic(state_folder(root) / "cache" / f"{key}.json", json.dumps(rows) + "\n")
+
+
+def recall(root: Path, key: str) -> list[GateResult] | None:
+    """What `remember` kept; None if nothing usable was."""
+    try:
+        rows = json.loads((root / ".nbloop" / "cache" / f"{key}.json").read_text())
+        return [GateResult.from_dict(row) for row in rows]
+    except (OSError, ValueError, TypeError):
+        return None

@@ -121,7 +121,7 @@ def identity(pid: int) -> Identity:
 
 
 def members(pgid: int, marker: str) -> list[int]:
-    """Living processes of the group `pgid`, and any that carry `NBLOOP_RUN=marker` in their environment."""
+    """Living processes of the group `pgid`, and any whose environment says `NBLOOP_RUN=marker` or `marker.part`."""
     needle = f"{MARKER}={marker}".encode()
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
@@ -136,9 +136,10 @@ def members(pgid: int, marker: str) -> list[int]:
 
 def _carries(entry: Path, needle: bytes) -> bool:
     try:
-        return needle in (entry / "environ").read_bytes().split(b"\0")
+        words = (entry / "environ").read_bytes().split(b"\0")
     except OSError:
         return False
+    return any(word == needle or word.startswith(needle + b".") for word in words)
 
 
 def end_group(pgid: int, marker: str, grace_s: float, reap: Callable[[], object] = lambda: None) -> tuple[int, ...]:

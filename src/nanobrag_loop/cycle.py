@@ -1,0 +1,375 @@
+"""One engineer attempt, as a chain of journalled steps.
+
+Each step reads what earlier steps left in the run's folder and journal, does its work, and marks its phase. A step
+that was interrupted is done again from its beginning: until the merge nothing outside the run's own folder and
+worktrees has changed, and the merge itself can be repeated.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nanobrag_loop import book, gates, gitio, landing, manifest, measure, preparation, watch, worktrees
+from nanobrag_loop.agents import process
+from nanobrag_loop.agents.adapters import ADAPTERS
+from nanobrag_loop.agents.result import BadResult, Claim, clean, read
+from nanobrag_loop.config import Config
+from nanobrag_loop.decide import Decision, Evidence, decide
+from nanobrag_loop.errors import RefusedError
+from nanobrag_loop.preparation import Base, Preparation
+from nanobrag_loop.records import Record
+from nanobrag_loop.runs import Clock, Run, open_run, stamp, stop_requested, utc_now
+
+SOURCE_ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass
+class Cycle:
+    """An attempt in progress. on_phase: called after every phase (progress output, tests); judge: the session's
+    breaker, asked with the decision, answers with the reason to block the item, or nothing."""
+
+    root: Path
+    common: Path
+    config: Config
+    run: Run
+    clock: Clock = utc_now
+    on_phase: Callable[[str], object] = lambda phase: None
+    mirror: Callable[[bytes], object] | None = None
+    judge: Callable[[Run, Decision, list[gates.GateResult]], str] = field(default=lambda run, decision, results: "")
+
+    # --- places
+
+    @property
+    def tree_folder(self) -> Path:
+        return self.root / ".nbloop" / "wt" / self.run.id
+
+    @property
+    def check_folder(self) -> Path:
+        return self.root / ".nbloop" / "wt" / f"{self.run.id}-check"
+
+    @property
+    def land_folder(self) -> Path:
+        return self.root / ".nbloop" / "wt" / f"{self.run.id}-land"
+
+    @property
+    def base(self) -> Base:
+        return Base(self.root, self.run.journal["base"])
+
+    @property
+    def artifacts(self) -> Path:
+        return self.run.file("artifacts")
+
+    def mark(self, phase: str, **facts: object) -> None:
+        self.run.mark(phase, self.clock, **facts)
+        self.on_phase(phase)
+
+    # --- the chain
+
+    def go(self) -> Run:
+        """Every step that the journal does not show as done."""
+        for phase, step in self.steps():
+            if not self.run.reached(phase):
+                step()
+        return self.run
+
+    def steps(self) -> list[tuple[str, Callable[[], None]]]:
+        return [
+            ("prepared", self.prepare),
+            ("collected", self.run_and_collect),
+            ("guarded", self.guard),
+            ("gated", self.measure),
+            ("decided", self.decide),
+            ("committed", self.commit),
+            ("merged", self.merge),
+            ("pushed", self.push),
+            ("closed", self.close),
+        ]
+
+    def prepare(self) -> None:
+        worktrees.add(self.root, self.tree_folder, self.run.journal["base"])
+        for folder in (self.artifacts, self.run.file("gates"), self.run.file("git-files")):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+        worktrees.keep_git_files(self.common, self.run.file("git-files"))
+        before = worktrees.sentinel(self.root, self.common)
+        self.run.file("before.json").write_text(json.dumps(before.as_dict()))
+        self.check_import_origin()
+        self.mark("prepared")
+
+    def check_import_origin(self) -> None:
+        """The simulator must be imported from the worktree: an editable install would give the main checkout."""
+        package = self.tree_folder / "src" / "nanobrag_torch"
+        if not package.is_dir():
+            return
+        code = "import importlib.util as u; print(u.find_spec('nanobrag_torch').origin)"
+        log = self.run.file("origin.txt")
+        with log.open("wb") as target:
+            process.run(
+                [sys.executable, "-c", code], cwd=self.tree_folder, env=self.environment(), marker=self.run.id,
+                limits=process.RunLimits(wall_s=60), log=target,
+            )  # fmt: skip
+        origin = Path(log.read_text(errors="replace").strip() or "/nowhere")
+        if not origin.is_relative_to(self.tree_folder):
+            raise RefusedError(f"nanobrag_torch would be imported from {origin}, not from the worktree")
+
+    def environment(self) -> dict[str, str]:
+        """What an agent sees: the allow-list, the contract, and an identity that marks commits of its own."""
+        env = measure.environment(self.config.env_allow, self.tree_folder)
+        mark = watch.committer(self.run.id)
+        return {
+            **env,
+            "PYTHONPATH": f"{self.tree_folder / 'src'}:{SOURCE_ROOT}",
+            "NBLOOP_RESULT": str(self.run.file("result.json")),
+            "NBLOOP_ARTIFACTS": str(self.artifacts),
+            "NBLOOP_CONTEXT": str(self.run.file("context.json")),
+            "NBLOOP_ITEM": self.run.journal["item"],
+            "NBLOOP_ROLE": self.run.journal["role"],
+            "GIT_AUTHOR_NAME": "agent", "GIT_AUTHOR_EMAIL": mark, "GIT_COMMITTER_NAME": "agent", "GIT_COMMITTER_EMAIL": mark,
+        }  # fmt: skip
+
+    def run_and_collect(self) -> None:
+        if self.run.phase == "running":
+            self.end_interrupted()
+        else:
+            self.run_agent()
+        self.collect()
+
+    def run_agent(self) -> None:
+        agent, limits = self.run.journal["agent"], self.config.limits.run
+        bounds = process.RunLimits(
+            wall_s=limits.wall_s, idle_s=limits.idle_s, after_result_s=limits.after_result_s,
+            log_bytes=int(limits.log_mib * 1024 * 1024), tokens=limits.tokens, usd=limits.usd,
+        )  # fmt: skip
+        watcher = ADAPTERS[agent["events"]](self.run.file("result.json"))
+        with self.run.file("agent.log").open("wb") as log:
+            outcome = process.run(
+                agent["argv"], cwd=self.tree_folder, env=self.environment(), marker=self.run.id, limits=bounds, log=log,
+                stdin=self.run.file("prompt.md"), watcher=watcher, mirror=self.mirror, started=self.agent_started,
+                stop=lambda: stop_requested(self.root),
+            )  # fmt: skip
+        self.run.note(outcome={
+            "ended": outcome.ended, "exit_code": outcome.exit_code, "wall_s": round(outcome.wall_s, 2),
+            "output_bytes": outcome.output_bytes, "tokens": outcome.usage.tokens, "usd": outcome.usage.usd,
+            "left": list(outcome.left), "survivors": list(outcome.survivors), "detail": outcome.detail,
+        })  # fmt: skip
+
+    def agent_started(self, who: process.Identity) -> None:
+        self.mark("running", pid=who.pid, started=who.started)
+
+    def end_interrupted(self) -> None:
+        """The runner died while the agent ran: end what is left of it and let the attempt count as interrupted."""
+        if "outcome" in self.run.journal:
+            return
+        who = process.Identity(self.run.journal["pid"], self.run.journal["started"])
+        survivors = process.end_group(who.pid if who.alive() else -1, self.run.id, 2.0)
+        outcome = {"ended": "interrupted", "exit_code": None, "wall_s": 0.0, "survivors": list(survivors), "left": []}
+        self.run.note(outcome=outcome)
+
+    def collect(self) -> None:
+        """The agent's work as a tree and a patch, its claim as data, its escapes as findings."""
+        journal = self.run.journal
+        before = json.loads(self.run.file("before.json").read_text())
+        found = watch.escapes(self.root, self.common, before, self.run.file("git-files"), self.run.id, self.config.branch)
+        base = journal["base"]
+        try:
+            found += watch.own_commits(self.root, self.tree_folder, base, self.run.id)
+            tree = worktrees.result_tree(self.tree_folder, base, self.run.file("index"))
+            found += [
+                book.finding("P3", name, "an ignored file was forced into the index")
+                for name in worktrees.forced(self.tree_folder, base, tree)
+            ]
+        except gitio.GitError as error:
+            # The agent broke its own worktree; what lies there cannot be read as a change.
+            found.append(book.finding("P8", str(self.tree_folder), f"the worktree is no longer readable: {clean(str(error), 120)}"))
+            tree = gitio.git(self.root, "rev-parse", f"{base}^{{tree}}").strip()
+        self.run.file("change.patch").write_text(worktrees.patch(self.root, base, tree), errors="surrogateescape")
+        claim, problem = self.claim()
+        self.mark(
+            "collected", tree=tree, paths=worktrees.changed_paths(self.root, base, tree), escapes=[f.as_dict() for f in found],
+            claim=claim.as_dict() if claim else None, claim_problem=problem,
+        )  # fmt: skip
+
+    def claim(self) -> tuple[Claim | None, str]:
+        outcome = self.run.journal["outcome"]
+        if outcome["ended"] == "interrupted":
+            return None, "interrupted"
+        if outcome["ended"] == "not-started":
+            return None, clean(f"the agent could not be started: {outcome['detail']}", 200)
+        if outcome["survivors"]:
+            return None, f"processes {outcome['survivors']} of the agent could not be ended"
+        try:
+            return read(self.run.file("result.json"), self.artifacts), ""
+        except BadResult as reason:
+            return None, str(reason)
+
+    def guard(self) -> None:
+        journal = self.run.journal
+        findings = list(journal["escapes"])
+        if journal["paths"]:
+            role, route = journal["role"], journal["route"]["name"]
+            found = book.guard(self.root, self.config, journal["base"], journal["tree"], role, route)
+            findings += [finding.as_dict() for finding in found]
+        self.mark("guarded", findings=findings)
+
+    def refusals(self) -> list[str]:
+        return [row["code"] for row in self.run.journal["findings"] if row.get("severity", "E") == "E"]
+
+    def measure(self) -> None:
+        """Gates of the base commit, on exactly the tree that would be committed."""
+        journal = self.run.journal
+        results: list[gates.GateResult] = []
+        if not self.refusals() and journal["claim"] is not None:
+            gate_file = preparation.gate_book(self.base)
+            own = gate_file.of(journal["item"])
+            results = self.gates_on(journal["tree"], gate_file, own, self.run.file("gates"))
+            if journal["paths"]:
+                results = gates.with_base(results, self.base_gates(gate_file, own))
+            else:
+                results = gates.with_base(results, results)
+        self.mark("gated", gates=[result.as_dict() for result in results])
+
+    def gates_on(self, tree: str, gate_file: gates.GateBook, own: tuple[gates.Gate, ...], out: Path) -> list[gates.GateResult]:
+        shutil.rmtree(out, ignore_errors=True)
+        worktrees.check_out_tree(self.root, self.check_folder, self.run.journal["base"], tree)
+        env = measure.environment(self.config.env_allow, self.check_folder)
+        place = measure.Place(self.check_folder, out, env, time.time(), self.run.id)
+        results = measure.evaluate_all(gate_file, own, place)
+        measure.remember(self.root, self.cache_key(tree, own), results)
+        return results
+
+    def cache_key(self, tree: str, own: tuple[gates.Gate, ...]) -> str:
+        return preparation.routing.tree_key(self.base.listing(tree), [gate.options for gate in own])
+
+    def base_gates(self, gate_file: gates.GateBook, own: tuple[gates.Gate, ...]) -> list[gates.GateResult]:
+        """The same gates at the base: remembered if they were measured on that tree here, else measured now."""
+        base = self.run.journal["base"]
+        known = measure.recall(self.root, self.cache_key(base, own))
+        return known if known is not None else self.gates_on(base, gate_file, own, self.run.file("gates-base"))
+
+    def decide(self) -> None:
+        journal = self.run.journal
+        claim = Claim(**journal["claim"]) if journal["claim"] else None
+        results = [gates.GateResult.from_dict(row) for row in journal["gates"]]
+        evidence = Evidence(
+            self.refusals(), claim, journal["claim_problem"], journal["outcome"]["ended"], results,
+            bool(journal["paths"]), journal["criteria"], self.config.merge_partial,
+        )  # fmt: skip
+        decision = decide(evidence)
+        block = self.judge(self.run, decision, results)
+        self.mark("decided", decision=vars(decision), result=decision.result, block=block)
+
+    def commit(self) -> None:
+        """Commits on the branch's tip; if the branch moved, the change is carried over and measured there again."""
+        journal = self.run.journal
+        tip = gitio.git(self.root, "rev-parse", f"refs/heads/{self.config.branch}").strip()
+        decision = Decision(**journal["decision"])
+        if decision.merge and journal["paths"] and tip != journal["base"]:
+            decision = self.carry_over(tip, decision)
+        parked = self.config.mode == "review" and decision.merge
+        if parked:
+            decision = Decision(**{**vars(decision), "merge": False, "keep_branch": True, "close": False})
+        branch = self.keep_branch() if decision.keep_branch and journal["paths"] else ""
+        parcel = self.parcel(decision)
+        head, record = landing.land(self.root, self.config, self.land_folder, tip, parcel)
+        self.mark("committed", head=head, tip=tip, record=str(record.path), branch=branch, parked=parked and branch,
+                  merges=decision.merge, attempt=record.attempt, closes=decision.close)  # fmt: skip
+
+    def carry_over(self, tip: str, decision: Decision) -> Decision:
+        """The change on the new tip, guarded and measured once more; if that fails it is not merged."""
+        journal = self.run.journal
+        tree = worktrees.rebased_tree(self.root, self.check_folder, journal["base"], journal["tree"], tip)
+        if tree is None:
+            return Decision("partial", f"passes at its base, conflicts with {tip[:12]}", keep_branch=True)
+        found = book.guard(self.root, self.config, tip, tree, journal["role"], journal["route"]["name"])
+        gate_file = preparation.gate_book(Base(self.root, tip))
+        own = gate_file.of(journal["item"])
+        results = self.gates_on(tree, gate_file, own, self.run.file("gates-tip"))
+        if any(finding.severity == "E" for finding in found) or not gates.all_pass(results):
+            return Decision("partial", f"passes at its base, not on {tip[:12]}", keep_branch=True)
+        self.run.note(tree=tree, carried_to=tip)
+        return decision
+
+    def keep_branch(self) -> str:
+        """The change as one commit on a branch of its own, for a person or a later attempt."""
+        journal = self.run.journal
+        name = f"loop/{journal['item']}/{self.run.id}"
+        message = f"{journal['item']}: change of run {self.run.id}, not merged"
+        commit = gitio.commit_tree(self.root, journal["tree"], journal["base"], message, self.trailers(), self.config)
+        gitio.git(self.root, "update-ref", f"refs/heads/{name}", commit)
+        return name
+
+    def trailers(self) -> dict[str, str]:
+        journal = self.run.journal
+        results = [gates.GateResult.from_dict(row) for row in journal["gates"]]
+        return {
+            "Loop-Run": self.run.id, "Loop-Item": journal["item"], "Loop-Attempt": str(journal["attempt"]),
+            "Loop-Role": journal["role"], "Loop-Agent": journal["agent"]["name"], "Loop-Base": journal["base"],
+            "Loop-Gates": landing.gate_note(results),
+        }  # fmt: skip
+
+    def parcel(self, decision: Decision) -> landing.Parcel:
+        journal = self.run.journal
+        claim = journal["claim"] or {}
+        outcome = journal["outcome"]
+        record = Record(
+            run=self.run.id, item=journal["item"], attempt=journal["attempt"], result=decision.result, reason=decision.reason,
+            role=journal["role"], agent=journal["agent"]["name"], route=journal["route"]["name"], base=journal["base"],
+            claim=claim.get("result"), summary=claim.get("summary", ""), at=stamp(self.clock()),
+            item_sha256=journal["item_sha256"], prompt_sha256=journal["prompt_sha256"],
+            gates=tuple(gates.GateResult.from_dict(row) for row in journal["gates"]), guard=tuple(journal["findings"]),
+            usage={key: outcome.get(key) for key in ("ended", "exit_code", "wall_s", "tokens", "usd")},
+            first_divergence=claim.get("first_divergence"), next_actions=tuple(claim.get("next_actions", ())),
+            extra={"override": journal["route"]["overridden"]} if journal["route"].get("overridden") else {},
+        )  # fmt: skip
+        entry = landing.entry_of(record, decision, claim.get("metrics", ()), claim.get("observations", ()), journal["block"])
+        return landing.Parcel(
+            self.run.id, journal["item"], record, decision, journal["tree"], journal["paths"], self.artifacts,
+            self.run.file("gates"), entry, self.trailers(), journal["block"],
+        )  # fmt: skip
+
+    def merge(self) -> None:
+        landing.merge(self.root, self.config.branch, self.run.journal["head"])
+        self.mark("merged")
+
+    def push(self) -> None:
+        if self.config.push == "after-cycle":
+            gitio.push(self.root, self.config.branch)
+        self.mark("pushed")
+
+    def close(self) -> None:
+        for folder in (self.tree_folder, self.check_folder, self.land_folder):
+            worktrees.remove(self.root, folder)
+        self.mark("closed")
+
+
+def start(root: Path, common: Path, config: Config, plan: Preparation, clock: Clock = utc_now, **more) -> Cycle:
+    """A new attempt for what was prepared, in phase "opened"."""
+    agent = {"name": plan.agent.name, "argv": list(plan.agent.argv), "events": plan.agent.events}
+    item = plan.item.as_dict()
+    facts: Mapping = {
+        "item": plan.item.id, "attempt": plan.attempt, "base": plan.base.commit, "item_sha256": plan.item.sha256,
+        "criteria": len(plan.item.exit_criteria), "agent": agent, "route": vars(plan.route), "parity": vars(plan.parity),
+        "prompt_sha256": manifest.sha256_text(plan.prompt), "limits": vars(config.limits.run),
+    }  # fmt: skip
+    run = open_run(root, "engineer", facts, clock)
+    run.file("prompt.md").write_text(plan.prompt, encoding="utf-8", errors="surrogateescape")
+    context = {"schema": 1, "run": run.id, "item": item, "attempt": plan.attempt, "route": plan.route.name}
+    run.file("context.json").write_text(json.dumps(context, ensure_ascii=False), encoding="utf-8", errors="surrogateescape")
+    return Cycle(root, common, config, run, clock, **more)
+
+
+def resume(cycle: Cycle) -> Run:
+    """Bring an interrupted run to its end. Before the agent ran there is nothing to keep: it is aborted."""
+    process.end_group(-1, cycle.run.id, 2.0)
+    if not cycle.run.reached("running"):
+        for folder in (cycle.tree_folder, cycle.check_folder, cycle.land_folder):
+            worktrees.remove(cycle.root, folder)
+        cycle.mark("closed", result="aborted")
+        return cycle.run
+    return cycle.go()

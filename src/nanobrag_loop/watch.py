@@ -1,0 +1,61 @@
+"""What an agent did outside its worktree, found by comparing before and after, and put back where that is safe.
+
+A worktree is no security boundary: this detects, it does not prevent. Git's own configuration, hooks and refs are
+put back; files of the main checkout are left as they are, since a person may be working there, and reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from nanobrag_loop import gitio, worktrees
+from nanobrag_loop.book import finding
+from nanobrag_loop.worktrees import Sentinel
+
+
+def committer(run_id: str) -> str:
+    """The address that marks every commit an agent makes by itself."""
+    return f"run-{run_id}@nbloop.invalid"
+
+
+def escapes(root: Path, common: Path, before: Mapping, kept: Path, run_id: str, branch: str) -> list:
+    """Findings P6, P7, P8 after an agent run; git's configuration, hooks and refs are as before afterwards."""
+    found = []
+    for name in worktrees.put_back_git_files(common, kept, before["files"]):
+        found.append(finding("P8", f".git/{name}", "the agent changed git's configuration or hooks; it was put back"))
+    after = worktrees.sentinel(root, common)
+    if after.head != before["head"]:
+        found.append(finding("P8", ".git/HEAD", f"HEAD of the main checkout moved from {before['head'].strip()}"))
+    moved = moved_refs(root, before["refs"], after, run_id, branch)
+    for name in moved:
+        found.append(finding("P6", name, "the agent committed or moved a ref; it was put back"))
+    worktrees.put_back_refs(root, before["refs"], moved)
+    for name in sorted(after.status.keys() | before["status"].keys()):
+        if after.status.get(name) != before["status"].get(name):
+            found.append(finding("P7", name, "this file of the main checkout changed while the agent ran"))
+    return found
+
+
+def moved_refs(root: Path, before: Mapping[str, str], after: Sentinel, run_id: str, branch: str) -> list[str]:
+    """Refs that the agent moved. The branch itself may move by a person's commits: those carry no mark of the run."""
+    names = sorted(name for name in before.keys() | after.refs.keys() if before.get(name) != after.refs.get(name))
+    own = f"refs/heads/{branch}"
+    return [name for name in names if name != own or made_by(root, before.get(name), after.refs.get(name), run_id)]
+
+
+def made_by(root: Path, old: str | None, new: str | None, run_id: str) -> bool:
+    """Whether the new position loses commits or holds a commit that this run's agent made."""
+    if old is None or new is None:
+        return True
+    if gitio.git(root, "rev-list", "--max-count=1", old, f"^{new}").strip():
+        return True
+    return committer(run_id) in gitio.git(root, "log", "--format=%ce", f"{old}..{new}").split()
+
+
+def own_commits(root: Path, folder: Path, base: str, run_id: str) -> list:
+    """A finding if HEAD of the agent's worktree is not where it was put."""
+    head = gitio.git(folder, "rev-parse", "HEAD").strip()
+    if head == base:
+        return []
+    return [finding("P6", f"commit {head[:12]}", "the agent committed by itself; only the runner commits")]

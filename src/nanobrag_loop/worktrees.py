@@ -1,0 +1,178 @@
+"""Worktrees and trees of one cycle: what an agent left becomes one tree object, and nothing else counts.
+
+The tree is built in an index of our own from an explicit list: tracked files that changed and untracked files that
+git does not ignore. What the agent staged, committed or forced into its own index is looked at, never used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nanobrag_loop.gitio import GitError, git
+
+IDENTITY = {
+    "GIT_AUTHOR_NAME": "nb-loop", "GIT_AUTHOR_EMAIL": "nb-loop@localhost",
+    "GIT_COMMITTER_NAME": "nb-loop", "GIT_COMMITTER_EMAIL": "nb-loop@localhost",
+}  # fmt: skip
+
+
+def add(root: Path, folder: Path, commit: str) -> None:
+    """A detached worktree at `commit`; one left behind by a killed run is replaced."""
+    remove(root, folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    git(root, "worktree", "add", "--quiet", "--detach", str(folder), commit)
+
+
+def remove(root: Path, folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+    git(root, "worktree", "prune")
+
+
+def split(text: str) -> list[str]:
+    return [entry for entry in text.split("\0") if entry]
+
+
+def result_tree(folder: Path, base: str, index: Path) -> str:
+    """The tree of what lies in the worktree `folder`, starting from `base`, in the private index file `index`."""
+    index.unlink(missing_ok=True)
+    env = {"GIT_INDEX_FILE": str(index)}
+    git(folder, "read-tree", base, env=env)
+    git(folder, "add", "--update", "--", ".", env=env)
+    new = split(git(folder, "ls-files", "--others", "--exclude-standard", "-z", env=env))
+    # A repository inside the worktree would enter as a submodule; it is listed with a trailing slash.
+    for start in range(0, len(new), 200):
+        git(folder, "add", "--", *(f":(literal){name}" for name in new[start : start + 200]), env=env)
+    return git(folder, "write-tree", env=env).strip()
+
+
+def forced(folder: Path, base: str, tree: str) -> list[str]:
+    """Paths that the agent staged or committed although git ignores them."""
+    staged = set(split(git(folder, "ls-files", "--cached", "-z")))
+    committed = set(split(git(folder, "ls-tree", "-r", "--name-only", "-z", "HEAD")))
+    known = set(split(git(folder, "ls-tree", "-r", "--name-only", "-z", base)))
+    known |= set(split(git(folder, "ls-tree", "-r", "--name-only", "-z", tree)))
+    return sorted(name for name in (staged | committed) - known if (folder / name).exists())
+
+
+def changed_paths(root: Path, base: str, tree: str) -> list[str]:
+    return split(git(root, "diff-tree", "-r", "--no-renames", "--name-only", "-z", base, tree))
+
+
+def patch(root: Path, base: str, tree: str) -> str:
+    """The change as a patch that `git apply` takes, binary files included."""
+    return git(root, "diff-tree", "-r", "-p", "--binary", "--full-index", "--no-renames", "--no-ext-diff", base, tree)
+
+
+def take_paths(folder: Path, tree: str, paths: Sequence[str]) -> None:
+    """Bring `paths` of a worktree, files and index, to what they are in `tree` (absent there: removed)."""
+    for start in range(0, len(paths), 200):
+        names = [f":(literal){name}" for name in paths[start : start + 200]]
+        git(folder, "restore", f"--source={tree}", "--staged", "--worktree", "--", *names)
+
+
+def check_out_tree(root: Path, folder: Path, base: str, tree: str) -> None:
+    """A worktree that holds exactly `tree`, detached at `base`."""
+    add(root, folder, base)
+    take_paths(folder, tree, changed_paths(root, base, tree))
+
+
+def rebased_tree(root: Path, folder: Path, base: str, tree: str, tip: str) -> str | None:
+    """The change from `base` to `tree` on top of `tip`, as a tree; None if it conflicts."""
+    add(root, folder, tip)
+    change = git(root, "commit-tree", tree, "-p", base, "-m", "change", env=IDENTITY).strip()
+    try:
+        git(folder, "cherry-pick", "--no-commit", change, env=IDENTITY)
+    except GitError:
+        return None
+    return git(folder, "write-tree").strip()
+
+
+def not_ignored(folder: Path, paths: Sequence[str]) -> list[str]:
+    """Those of the new `paths` that git does not ignore."""
+    if not paths:
+        return []
+    offered = [f":(literal){name}" for name in paths]
+    listed = set(split(git(folder, "ls-files", "--others", "--exclude-standard", "-z", "--", *offered)))
+    return [name for name in paths if name in listed]
+
+
+@dataclass(frozen=True)
+class Sentinel:
+    """What an agent must leave alone outside its worktree. refs: name -> sha; files: content of git's own files;
+    status: changed files of the main checkout with their hashes."""
+
+    refs: Mapping[str, str]
+    files: Mapping[str, str]
+    status: Mapping[str, str]
+    head: str
+
+    def as_dict(self) -> dict:
+        return {"refs": dict(self.refs), "files": dict(self.files), "status": dict(self.status), "head": self.head}
+
+
+def sentinel(root: Path, common: Path) -> Sentinel:
+    refs = dict(line.split(" ", 1)[::-1] for line in git(root, "for-each-ref", "--format=%(objectname) %(refname)").splitlines())
+    head = (root_git_dir(root, common) / "HEAD").read_text()
+    return Sentinel(refs, own_files(common), dirty(root), head)
+
+
+def root_git_dir(root: Path, common: Path) -> Path:
+    return common if (root / ".git").is_dir() else Path(git(root, "rev-parse", "--absolute-git-dir").strip())
+
+
+def own_files(common: Path) -> dict[str, str]:
+    """Hashes of git's configuration, hooks and attributes, read without git."""
+    paths = [common / "config", *(common / "hooks").glob("*"), *(common / "info").glob("*")]
+    found = {}
+    for path in sorted(paths):
+        if path.is_file() and not path.name.endswith(".sample"):
+            mode = "x" if os.access(path, os.X_OK) else "-"
+            found[str(path.relative_to(common))] = mode + hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def dirty(root: Path) -> dict[str, str]:
+    """Changed and untracked files of the main checkout, with what they hold."""
+    rows = split(git(root, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all"))
+    return {row[3:]: f"{row[:2]} {_digest(root / row[3:])}" for row in rows}
+
+
+def _digest(path: Path) -> str:
+    if path.is_symlink():
+        return f"link {os.readlink(path)}"
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "absent"
+
+
+def keep_git_files(common: Path, folder: Path) -> None:
+    """A copy of git's configuration and hooks, to put back what an agent changed."""
+    for name in own_files(common):
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(common / name, target)
+
+
+def put_back_git_files(common: Path, folder: Path, before: Mapping[str, str]) -> list[str]:
+    """Restore changed files, remove added ones; the names that had to be mended."""
+    now = own_files(common)
+    mended = sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
+    for name in mended:
+        (common / name).unlink(missing_ok=True)
+        if name in before:
+            shutil.copy2(folder / name, common / name)
+    return mended
+
+
+def put_back_refs(root: Path, before: Mapping[str, str], names: Sequence[str]) -> None:
+    """Set refs back to what they were; a ref that was new is deleted."""
+    now = dict(line.split(" ", 1)[::-1] for line in git(root, "for-each-ref", "--format=%(objectname) %(refname)").splitlines())
+    for name in names:
+        if name in before:
+            git(root, "update-ref", name, before[name], now.get(name, ""))
+        elif name in now:
+            git(root, "update-ref", "-d", name, now[name])
