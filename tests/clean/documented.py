@@ -1,0 +1,66 @@
+"""Runs the commands of docs/differences.md, as they stand there, and reads off the quantities it quotes."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nanobrag_torch.cli.main import main
+from nanobrag_torch.io import read_smv
+
+PAGE = Path(__file__).parents[2] / "docs" / "differences.md"
+_SECTION = re.compile(r"^### `(?P<name>\w+)`\n(?P<text>.*?)^```\n(?P<commands>.*?)^```\n\n"
+                      r"`(?P<quantity>[^`]+)`: (?P<upstream>\S+) as the canonical program, (?P<clean>\S+) with `-clean`",
+                      re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One documented fault: shell lines (the last one is the run), what is read off, and both values as printed."""
+
+    name: str
+    commands: tuple[str, ...]
+    quantity: str
+    upstream: str
+    clean: str
+
+
+def documented_differences() -> list[Difference]:
+    """Every section of the page that quotes numbers."""
+    return [Difference(found["name"], tuple(found["commands"].splitlines()), found["quantity"], found["upstream"],
+                       found["clean"]) for found in _SECTION.finditer(PAGE.read_text())]
+
+
+def measure(commands: tuple[str, ...], quantity: str, *, clean: bool, capsys) -> str:
+    """The quantity after running the commands in the current folder, printed as the page prints it."""
+    for line in commands:
+        if not line.startswith("nanoBragg "):
+            subprocess.run(["bash", "-c", line], check=True)
+            continue
+        words = shlex.split(line)[1:]
+        last = line == commands[-1]
+        assert main([*words, "-quiet", *(["-clean"] if clean and last else [])]) == 0, line
+        messages = capsys.readouterr().err
+    return _read(quantity, messages)
+
+
+def _read(quantity: str, messages: str) -> str:
+    kind, _, rest = quantity.partition("[")
+    if kind == "warning seed":
+        return "-seed's" if "seed 7;" in messages else "the clock's"
+    if kind.startswith("header "):
+        return f"{read_smv('intimage.img').number(kind.split()[1], exact=True):g}"
+    slow, fast = map(int, rest.rstrip("]").split(","))
+    if kind == "float":
+        side = int(np.sqrt(Path("floatimage.bin").stat().st_size / 4))
+        return f"{np.fromfile('floatimage.bin', np.float32).reshape(side, side)[slow, fast]:.8g}"
+    if kind == "noise":
+        return str(read_smv("noiseimage.img").data[slow, fast])
+    raw = Path("image.pgm").read_bytes()
+    side = int(raw.split(b"\n")[1].split()[0])
+    return str(raw[-side * side:][slow * side + fast])
