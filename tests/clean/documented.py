@@ -52,7 +52,7 @@ def measure(commands: tuple[str, ...], quantity: str, *, clean: bool, capsys) ->
 def _read(quantity: str, messages: str) -> str:
     kind, _, rest = quantity.partition("[")
     if kind == "warning seed":
-        return "-seed's" if "seed 7;" in messages else "the clock's"
+        return "seed" if "seed 7;" in messages else "clock"
     if kind.startswith("header "):
         return f"{read_smv('intimage.img').number(kind.split()[1], exact=True):g}"
     slow, fast = map(int, rest.rstrip("]").split(","))
