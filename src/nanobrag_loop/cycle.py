@@ -175,7 +175,9 @@ class Cycle:
         """The agent's work as a tree and a patch, its claim as data, its escapes as findings."""
         journal = self.run.journal
         before = json.loads(self.run.file("before.json").read_text())
-        found = watch.escapes(self.root, self.common, before, self.run.file("git-files"), self.run.id, self.config.branch)
+        found = watch.escapes(
+            self.root, self.common, before, self.run.file("git-files"), self.run.id, self.config.branch
+        )
         base = journal["base"]
         try:
             found += watch.own_commits(self.root, self.tree_folder, base, self.run.id)
@@ -186,7 +188,11 @@ class Cycle:
             ]
         except gitio.GitError as error:
             # The agent broke its own worktree; what lies there cannot be read as a change.
-            found.append(book.finding("P8", str(self.tree_folder), f"the worktree is no longer readable: {clean(str(error), 120)}"))
+            found.append(
+                book.finding(
+                    "P8", str(self.tree_folder), f"the worktree is no longer readable: {clean(str(error), 120)}"
+                )
+            )
             tree = gitio.git(self.root, "rev-parse", f"{base}^{{tree}}").strip()
         self.run.file("change.patch").write_text(worktrees.patch(self.root, base, tree), errors="surrogateescape")
         claim, problem = self.claim()
@@ -234,7 +240,9 @@ class Cycle:
                 results = gates.with_base(results, results)
         self.mark("gated", gates=[result.as_dict() for result in results])
 
-    def gates_on(self, tree: str, gate_file: gates.GateBook, own: tuple[gates.Gate, ...], out: Path) -> list[gates.GateResult]:
+    def gates_on(
+        self, tree: str, gate_file: gates.GateBook, own: tuple[gates.Gate, ...], out: Path
+    ) -> list[gates.GateResult]:
         shutil.rmtree(out, ignore_errors=True)
         worktrees.check_out_tree(self.root, self.check_folder, self.run.journal["base"], tree)
         env = measure.environment(self.config.env_allow, self.check_folder)
@@ -327,7 +335,9 @@ class Cycle:
             first_divergence=claim.get("first_divergence"), next_actions=tuple(claim.get("next_actions", ())),
             extra={"override": journal["route"]["overridden"]} if journal["route"].get("overridden") else {},
         )  # fmt: skip
-        entry = landing.entry_of(record, decision, claim.get("metrics", ()), claim.get("observations", ()), journal["block"])
+        entry = landing.entry_of(
+            record, decision, claim.get("metrics", ()), claim.get("observations", ()), journal["block"]
+        )
         return landing.Parcel(
             self.run.id, journal["item"], record, decision, journal["tree"], journal["paths"], self.artifacts,
             self.run.file("gates"), entry, self.trailers(), journal["block"],
@@ -360,7 +370,9 @@ def start(root: Path, common: Path, config: Config, plan: Preparation, clock: Cl
     run = open_run(root, "engineer", facts, clock)
     run.file("prompt.md").write_text(plan.prompt, encoding="utf-8", errors="surrogateescape")
     context = {"schema": 1, "run": run.id, "item": item, "attempt": plan.attempt, "route": plan.route.name}
-    run.file("context.json").write_text(json.dumps(context, ensure_ascii=False), encoding="utf-8", errors="surrogateescape")
+    run.file("context.json").write_text(
+        json.dumps(context, ensure_ascii=False), encoding="utf-8", errors="surrogateescape"
+    )
     return Cycle(root, common, config, run, clock, **more)
 
 

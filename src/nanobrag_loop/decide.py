@@ -61,10 +61,14 @@ def decide(evidence: Evidence) -> Decision:
     better = gates.improvements(results)
     moved = bool(better) or any(gates.closer(result) for result in results)
     if claim.result == "success" and gates.all_pass(results):
-        return Decision("success", "every gate passes", merge=True, close=covered(results, evidence.criteria), progress=moved)
+        return Decision(
+            "success", "every gate passes", merge=True, close=covered(results, evidence.criteria), progress=moved
+        )
     if better:
         merge = evidence.merge_partial
-        return Decision("partial", f"now passing: {', '.join(better)}", merge=merge, keep_branch=not merge, progress=True)
+        return Decision(
+            "partial", f"now passing: {', '.join(better)}", merge=merge, keep_branch=not merge, progress=True
+        )
     return Decision("failed", unmet(results), keep_branch=moved, progress=moved)
 
 

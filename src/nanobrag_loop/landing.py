@@ -22,7 +22,8 @@ METRIC_CAP = 560
 
 @dataclass(frozen=True)
 class Parcel:
-    """What is to be landed. paths: changed code paths, taken from `tree` if the decision merges them."""
+    """What is to be landed. paths: changed code paths, taken from `tree` if the decision merges them; accepted: a
+    person merges a run that has its attempt entry already."""
 
     run: str
     item: str
@@ -35,13 +36,14 @@ class Parcel:
     entry: Mapping[str, str]
     trailers: Mapping[str, str]
     block: str = ""
+    accepted: bool = False
 
 
 def land(root: Path, config: Config, folder: Path, tip: str, parcel: Parcel) -> tuple[str, Record]:
     """Build the commits on `tip` in the worktree `folder`; the new tip and the record as committed."""
     worktrees.add(root, folder, tip)
     text = (folder / config.ledger).read_text(encoding="utf-8", errors="surrogateescape")
-    if parcel.run in text:
+    if parcel.run in text and not parcel.accepted:
         raise LoopError(f"{config.ledger}: run {parcel.run} has an attempt entry already")
     if parcel.decision.merge and parcel.paths:
         worktrees.take_paths(folder, parcel.tree, parcel.paths)
@@ -143,5 +145,3 @@ def gate_note(results: Sequence[gates.GateResult]) -> str:
     for result in results:
         counts[result.state] = counts.get(result.state, 0) + 1
     return ", ".join(f"{number} {state}" for state, number in counts.items()) or "none"
-
-

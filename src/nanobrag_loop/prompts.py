@@ -49,7 +49,9 @@ def environment(sources: Mapping[str, str]) -> jinja2.Environment:
 def render(name: str, sources: Mapping[str, str], values: Mapping[str, object]) -> str:
     """The prompt `name`; `ConfigError` names template, line and variable if anything is missing."""
     if name not in sources:
-        raise ConfigError(f"{FOLDER}/{name}: no such template at the base commit (there are: {', '.join(sorted(sources))})")
+        raise ConfigError(
+            f"{FOLDER}/{name}: no such template at the base commit (there are: {', '.join(sorted(sources))})"
+        )
     try:
         text = environment(sources).get_template(name).render(quoted(values))
     except jinja2.TemplateSyntaxError as error:

@@ -116,11 +116,14 @@ def curve(points: Sequence[tuple[int, float]], gate: GateResult) -> Markup:
     step = (WIDTH - 2 * MARGIN) / max(1, len(points) - 1)
     places = [(f"{MARGIN + index * step:.1f}", y(value)) for index, value in enumerate(values)]
     dots = Markup("").join(
-        Markup('<circle cx="{}" cy="{}" r="3"><title>attempt {}: {:.6g}</title></circle>').format(px, py, attempt, value)
+        Markup('<circle cx="{}" cy="{}" r="3"><title>attempt {}: {:.6g}</title></circle>').format(
+            px, py, attempt, value
+        )
         for (px, py), (attempt, value) in zip(places, points, strict=True)
     )
     lines = Markup("").join(
-        Markup('<line class="threshold" x1="0" x2="{}" y1="{}" y2="{}"/>').format(WIDTH, y(bound), y(bound)) for bound in bounds
+        Markup('<line class="threshold" x1="0" x2="{}" y1="{}" y2="{}"/>').format(WIDTH, y(bound), y(bound))
+        for bound in bounds
     )
     path = " ".join(f"{px},{py}" for px, py in places)
     label = f"{gate.title}: {values[-1]:.6g}, threshold {gate.op} {gate.threshold}"
@@ -156,5 +159,7 @@ def needs_a_person(items: Sequence[FrozenItem], records: Sequence[Record], parke
     for record in records:
         if record.guard:
             codes = ", ".join(sorted({str(finding.get("code")) for finding in record.guard}))
-            needs.append(f"{record.item} attempt {record.attempt} was refused ({codes}); its patch is in run {record.run}.")
+            needs.append(
+                f"{record.item} attempt {record.attempt} was refused ({codes}); its patch is in run {record.run}."
+            )
     return needs

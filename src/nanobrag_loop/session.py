@@ -129,9 +129,13 @@ class Session:
             if note:
                 self.say(note)
         plan = preparation.prepare(self.base(), self.config, self.wish)
-        cycle = start(self.root, self.common, self.config, plan, self.clock, mirror=self.mirror, judge=self.breaker.judge)
+        cycle = start(
+            self.root, self.common, self.config, plan, self.clock, mirror=self.mirror, judge=self.breaker.judge
+        )
         self.observe(cycle)
-        self.say(f"{cycle.run.id}: {plan.item.id} attempt {plan.attempt}, agent {plan.agent.name}, route {plan.route.name}")
+        self.say(
+            f"{cycle.run.id}: {plan.item.id} attempt {plan.attempt}, agent {plan.agent.name}, route {plan.route.name}"
+        )
         run = cycle.go()
         self.usd += run.journal["outcome"].get("usd") or 0.0
         if plan.agent.name in REPEATABLE:

@@ -48,7 +48,9 @@ def preflight(root: Path, branch: str) -> None:
         raise RefusedError(f"HEAD is detached at {head[:12]}", remedy=f"git switch {branch}")
     current = head.removeprefix("ref: refs/heads/")
     if current != branch:
-        raise RefusedError(f"the checkout is on branch {current!r}, the loop works on {branch!r}", remedy=f"git switch {branch}")
+        raise RefusedError(
+            f"the checkout is on branch {current!r}, the loop works on {branch!r}", remedy=f"git switch {branch}"
+        )
 
 
 def upstream(root: Path, branch: str) -> Upstream | None:
@@ -77,7 +79,9 @@ def pull(root: Path, branch: str) -> str:
     if is_ancestor(root, theirs, local):
         return ""
     if not is_ancestor(root, local, theirs):
-        raise GitError(f"{branch} and {source.remote} have diverged", remedy="merge or rebase by hand; nothing was changed")
+        raise GitError(
+            f"{branch} and {source.remote} have diverged", remedy="merge or rebase by hand; nothing was changed"
+        )
     fast_forward(root, branch, theirs)
     return f"pulled to {theirs[:12]}"
 

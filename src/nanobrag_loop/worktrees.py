@@ -117,7 +117,9 @@ class Sentinel:
 
 
 def sentinel(root: Path, common: Path) -> Sentinel:
-    refs = dict(line.split(" ", 1)[::-1] for line in git(root, "for-each-ref", "--format=%(objectname) %(refname)").splitlines())
+    refs = dict(
+        line.split(" ", 1)[::-1] for line in git(root, "for-each-ref", "--format=%(objectname) %(refname)").splitlines()
+    )
     head = (root_git_dir(root, common) / "HEAD").read_text()
     return Sentinel(refs, own_files(common), dirty(root), head)
 
@@ -170,7 +172,9 @@ def put_back_git_files(common: Path, folder: Path, before: Mapping[str, str]) ->
 
 def put_back_refs(root: Path, before: Mapping[str, str], names: Sequence[str]) -> None:
     """Set refs back to what they were; a ref that was new is deleted."""
-    now = dict(line.split(" ", 1)[::-1] for line in git(root, "for-each-ref", "--format=%(objectname) %(refname)").splitlines())
+    now = dict(
+        line.split(" ", 1)[::-1] for line in git(root, "for-each-ref", "--format=%(objectname) %(refname)").splitlines()
+    )
     for name in names:
         if name in before:
             git(root, "update-ref", name, before[name], now.get(name, ""))

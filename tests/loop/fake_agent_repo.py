@@ -116,7 +116,11 @@ class Toy:
     def tree_without_ledger(self) -> dict[str, str]:
         """Path -> object of everything on main that is neither ledger nor evidence."""
         rows = (line.split("\t") for line in self.git("ls-tree", "-r", "main").splitlines())
-        return {name: about for about, name in rows if not name.startswith(("docs/fix_plan", "docs/archive", "reports/loop", "reports/2"))}
+        return {
+            name: about
+            for about, name in rows
+            if not name.startswith(("docs/fix_plan", "docs/archive", "reports/loop", "reports/2"))
+        }
 
     def scenario(self, *actions: dict, name: str = "scenario") -> Path:
         path = self.root.parent / f"{name}.yaml"
@@ -125,9 +129,20 @@ class Toy:
 
     def loop(self, *argv: str, check: int | None = 0, env: dict | None = None, **more) -> subprocess.CompletedProcess:
         """Run the real command in the checkout."""
-        full = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "NBLOOP_REPLAY": str(self.root.parent / "replay"), **(env or {})}
+        full = {
+            **os.environ,
+            "GIT_CONFIG_GLOBAL": "/dev/null",
+            "NBLOOP_REPLAY": str(self.root.parent / "replay"),
+            **(env or {}),
+        }
         done = subprocess.run(
-            [sys.executable, "-m", "nanobrag_loop", *argv], cwd=self.root, env=full, text=True, capture_output=True, timeout=120, **more
+            [sys.executable, "-m", "nanobrag_loop", *argv],
+            cwd=self.root,
+            env=full,
+            text=True,
+            capture_output=True,
+            timeout=120,
+            **more,
         )
         if check is not None:
             assert done.returncode == check, f"{argv}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -139,7 +154,9 @@ def loop_yaml(**changes) -> str:
     argv = [sys.executable, str(FAKE_AGENT)]
     base = {
         "schema": 1,
-        "roles": {"engineer": {"agent": "reproduce", "prompts": {"debug": "prompts/debug.md", "main": "prompts/main.md"}}},
+        "roles": {
+            "engineer": {"agent": "reproduce", "prompts": {"debug": "prompts/debug.md", "main": "prompts/main.md"}}
+        },
         "agents": {"fake": {"argv": [*argv, "@SCENARIO@"], "events": "plain"}},
         "limits": {"run": {"wall_s": 20, "idle_s": 5, "after_result_s": 1, "log_mib": 1}},
     }
@@ -158,7 +175,12 @@ def make_toy(folder: Path, files: dict[str, str] | None = None, **config) -> Toy
     sh(root, "git", "config", "user.email", "tester@localhost")
     prompts = {f"prompts/{path.name}": path.read_text() for path in (ROOT / "prompts").glob("*.md")}
     scenario = folder / "scenario.yaml"
-    content = {**FILES, **prompts, "plans/loop.yaml": loop_yaml(**config).replace("@SCENARIO@", str(scenario)), **(files or {})}
+    content = {
+        **FILES,
+        **prompts,
+        "plans/loop.yaml": loop_yaml(**config).replace("@SCENARIO@", str(scenario)),
+        **(files or {}),
+    }
     for name, text in content.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)

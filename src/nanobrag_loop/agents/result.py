@@ -73,7 +73,11 @@ def read(path: Path, artifacts: Path) -> Claim:
         next_actions=_texts(data, "next_actions"),
         first_divergence=_text(data, "first_divergence", TEXT_CAP),
         blocked_on=_text(data, "blocked_on", TEXT_CAP),
-        proposals={key: data[key] for key in ("next_item", "directives", "plan_marks", "status_changes", "new_items") if key in data},
+        proposals={
+            key: data[key]
+            for key in ("next_item", "directives", "plan_marks", "status_changes", "new_items")
+            if key in data
+        },
     )
 
 

@@ -1,0 +1,134 @@
+"""`nb-loop runs`: look at runs, decide on parked ones, re-hash the evidence."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from nanobrag_loop import manifest, records, runs, sync
+from nanobrag_loop.accept import accept, reject
+from nanobrag_loop.config import Config
+from nanobrag_loop.gates import GateResult
+from nanobrag_loop.gitio import git
+from nanobrag_loop.preparation import Wish
+from nanobrag_loop.session import Session, summary
+
+VERBS = {
+    "list": "runs of this checkout",
+    "show": "one run: phases, gates, findings, changed files",
+    "diff": "the change that a run proposed",
+    "accept": "merge a parked run, after its gates have passed again",
+    "reject": "close a parked run without merging",
+    "resume": "bring interrupted runs to their end",
+    "prune": "remove old closed runs",
+    "verify": "re-hash everything that committed records cite",
+}
+
+
+def register(subparsers) -> None:
+    parser = subparsers.add_parser(
+        "runs", help="look at runs, decide on parked ones, verify evidence", allow_abbrev=False
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="|".join(VERBS))
+    for name, text in VERBS.items():
+        verb = verbs.add_parser(name, help=text, allow_abbrev=False)
+        if name in ("show", "diff", "accept", "reject"):
+            verb.add_argument("run", metavar="RUN", help="id, the beginning of one, or last")
+        if name in ("list", "show", "verify"):
+            verb.add_argument("--json", action="store_true", help="machine-readable output")
+        if name == "prune":
+            verb.add_argument("--keep", type=int, default=runs.KEEP_RUNS, metavar="N")
+    parser.set_defaults(handler=main)
+
+
+def main(args: argparse.Namespace, root: Path, config: Config) -> int:
+    return HANDLERS[args.verb](args, root, config)
+
+
+def list_runs(args: argparse.Namespace, root: Path, config: Config) -> int:
+    found = runs.all_runs(root)
+    if args.json:
+        print(json.dumps([run.journal for run in found], indent=1))
+        return 0
+    for run in found:
+        journal = run.journal
+        mark = " parked" if journal.get("parked") else ""
+        print(
+            f"{run.id}  {journal['role']:10} {journal['item'] or '-':28} {run.phase:9} {journal.get('result', '')}{mark}"
+        )
+    return 0
+
+
+def show_run(args: argparse.Namespace, root: Path, config: Config) -> int:
+    run = runs.find(root, args.run)
+    if args.json:
+        print(json.dumps(run.journal, indent=1))
+        return 0
+    journal = run.journal
+    print(summary(run) if journal.get("decision") else f"{run.id}: {journal.get('result', run.phase)}")
+    for phase, moment in journal["times"].items():
+        print(f"  {moment}  {phase}")
+    for row in journal.get("gates", []):
+        print(f"  {GateResult.from_dict(row).line()}")
+    for row in journal.get("findings", []):
+        print(f"  {row['code']} {row['path']}: {row['message']}")
+    if journal.get("tree"):
+        print(git(root, "diff-tree", "-r", "--stat", journal["base"], journal["tree"]), end="")
+    return 0
+
+
+def diff_run(args: argparse.Namespace, root: Path, config: Config) -> int:
+    patch = runs.find(root, args.run).file("change.patch")
+    sys.stdout.write(patch.read_text(errors="replace") if patch.exists() else "")
+    return 0
+
+
+def accept_run(args: argparse.Namespace, root: Path, config: Config) -> int:
+    common = sync.common_dir(root)
+    with runs.lock(common / "nbloop.lock", "nb-loop runs accept"):
+        sync.preflight(root, config.branch)
+        print(accept(root, common, config, runs.find(root, args.run)))
+    return 0
+
+
+def reject_run(args: argparse.Namespace, root: Path, config: Config) -> int:
+    print(reject(root, runs.find(root, args.run)))
+    return 0
+
+
+def resume_runs(args: argparse.Namespace, root: Path, config: Config) -> int:
+    with runs.lock(sync.common_dir(root) / "nbloop.lock", "nb-loop runs resume"):
+        Session(root, config, Wish(), 0).resume_all()
+    return 0
+
+
+def prune_runs(args: argparse.Namespace, root: Path, config: Config) -> int:
+    gone = runs.prune(root, keep=args.keep)
+    print(f"{len(gone)} runs removed")
+    return 0
+
+
+def verify(args: argparse.Namespace, root: Path, config: Config) -> int:
+    """Re-hash the artifacts of every committed record of the checkout."""
+    known, problems = records.read_all(root)
+    for record in known:
+        problems += [f"{record.run}: {line}" for line in manifest.verify(record.artifacts, root)]
+    if args.json:
+        print(json.dumps({"records": len(known), "problems": problems}, indent=1))
+    else:
+        print("\n".join([*problems, f"{len(known)} records, {len(problems)} problems"]))
+    return 1 if problems else 0
+
+
+HANDLERS = {
+    "list": list_runs,
+    "show": show_run,
+    "diff": diff_run,
+    "accept": accept_run,
+    "reject": reject_run,
+    "resume": resume_runs,
+    "prune": prune_runs,
+    "verify": verify,
+}

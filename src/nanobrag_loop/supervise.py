@@ -1,0 +1,212 @@
+"""One supervisor turn: review attempts against their evidence, re-verify done items, steer the next cycles.
+
+The supervisor writes plans and the steering memo; what it proposes for the ledger is checked and applied here, and
+no status becomes "done" through it. Without a model the built-in planner takes the turn.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nanobrag_loop import (
+    book,
+    gates,
+    gitio,
+    landing,
+    measure,
+    preparation,
+    prompts,
+    review,
+    select,
+    steering,
+    worktrees,
+)
+from nanobrag_loop.agents.result import clean
+from nanobrag_loop.config import Config
+from nanobrag_loop.cycle import Cycle
+from nanobrag_loop.items import FrozenItem
+from nanobrag_loop.preparation import Base
+from nanobrag_loop.runs import Clock, Run, open_run, stamp, utc_now
+
+PLANNER = "planner"
+STATUSES = ("pending", "in_progress", "blocked")
+FALLEN = (gates.FAIL, gates.ERROR)
+DIRECTIVE_CAP = 12
+
+
+@dataclass
+class Turn:
+    """root: the main checkout; recheck: re-run the gates of done items."""
+
+    root: Path
+    common: Path
+    config: Config
+    agent: str
+    recheck: bool = False
+    say: Callable[[str], object] = print
+    clock: Clock = utc_now
+    observe: Callable[[Cycle], object] = lambda cycle: None
+    refused: list[str] = field(default_factory=list)
+
+    def take(self) -> int:
+        """Review, decide, write the memo; exit code 1 if a done item no longer passes or a proposal was refused."""
+        commit = gitio.git(self.root, "rev-parse", f"refs/heads/{self.config.branch}").strip()
+        base = Base(self.root, commit)
+        items = preparation.ledger_items(base, self.config)
+        broken = self.verify_done(base, items) if self.recheck else []
+        for line in broken:
+            self.say(f"recheck: {line}")
+        if self.agent == PLANNER:
+            self.plan(base, items, broken)
+        else:
+            self.ask_agent(base, items)
+        for line in self.refused:
+            self.say(f"refused: {line}")
+        return 1 if broken or self.refused else 0
+
+    # --- the built-in planner
+
+    def plan(self, base: Base, items: Sequence[FrozenItem], broken: Sequence[str]) -> None:
+        route = preparation.routing.route(
+            self.config.routes, preparation.parity_of(base, self.config, preparation.gate_book(base))
+        )
+        opinion = review.plan(items, base.records(), route.name, self.clock().date())
+        for note in opinion.notes:
+            self.say(note)
+        memo = select.Steering(opinion.next_item, (*broken, *opinion.directives)[:DIRECTIVE_CAP], opinion.parked)
+        run = self.open(base, PLANNER)
+        self.land(run, base, memo, {})
+        self.say(f"next: {opinion.next_item or 'nothing can be worked on'}")
+
+    # --- a configured agent
+
+    def ask_agent(self, base: Base, items: Sequence[FrozenItem]) -> None:
+        agent = preparation.find_agent(self.config, self.agent)
+        run = self.open(base, agent.name, {"name": agent.name, "argv": list(agent.argv), "events": agent.events})
+        template = Path(self.config.roles["supervisor"].prompt).name
+        prompt = prompts.render(template, preparation.prompt_sources(base), self.values(base, items))
+        run.file("prompt.md").write_text(prompt, encoding="utf-8", errors="surrogateescape")
+        context = {
+            "schema": 1,
+            "run": run.id,
+            "item": {"id": "", "reproduction": {}},
+            "attempt": 0,
+            "route": "supervisor",
+        }
+        run.file("context.json").write_text(json.dumps(context), encoding="utf-8")
+        cycle = Cycle(self.root, self.common, self.config, run, self.clock)
+        self.observe(cycle)
+        cycle.prepare()
+        cycle.run_and_collect()
+        cycle.guard()
+        journal = run.journal
+        if cycle.refusals() or journal["claim"] is None:
+            self.refused.append(", ".join(cycle.refusals()) or journal["claim_problem"])
+            cycle.close()
+            return
+        proposals = journal["claim"]["proposals"]
+        self.land(run, base, self.memo(proposals, items), proposals, journal["tree"], journal["paths"])
+        cycle.close()
+
+    def values(self, base: Base, items: Sequence[FrozenItem]) -> dict[str, object]:
+        known = base.records()
+        today = self.clock().date()
+        rows = [
+            {"id": item.id, "priority": item.priority, "status": item.status, "title": item.title,
+             "attempts": len(item.attempts), "last": item.attempts[-1].date if item.attempts else None,
+             "stale": review.stale(item, today) or review.circling(item, known)}
+            for item in items
+        ]  # fmt: skip
+        recent = [{**vars(record), "guard": [row.get("code") for row in record.guard]} for record in known[-10:]]
+        return {
+            "base": base.commit,
+            "items": rows,
+            "records": recent,
+            "writable": list(self.config.policy["supervisor"].write),
+        }
+
+    def memo(self, proposals: Mapping, items: Sequence[FrozenItem]) -> select.Steering:
+        """The memo that an agent proposes, as far as it is valid."""
+        open_items = {item.id for item in items if item.status not in ("done", "blocked")}
+        wanted = proposals.get("next_item")
+        if wanted is not None and wanted not in open_items:
+            self.refused.append(f"next_item {clean(repr(wanted), 60)} is no open item")
+            wanted = None
+        lines = proposals.get("directives") or []
+        texts = (
+            [clean(line) for line in lines if isinstance(line, str)][:DIRECTIVE_CAP] if isinstance(lines, list) else []
+        )
+        return select.Steering(wanted, tuple(filter(None, texts)), {})
+
+    # --- shared
+
+    def open(self, base: Base, name: str, agent: Mapping | None = None) -> Run:
+        facts = {
+            "item": "", "attempt": 0, "base": base.commit, "agent": dict(agent or {"name": name, "argv": [], "events": "plain"}),
+            "route": {"name": "supervisor"}, "criteria": 0,
+        }  # fmt: skip
+        return open_run(self.root, "supervisor", facts, self.clock)
+
+    def land(
+        self, run: Run, base: Base, memo: select.Steering, proposals: Mapping, tree: str = "", paths: Sequence[str] = ()
+    ) -> None:
+        """Plans, memo and ledger changes in one commit, merged by fast-forward; no commit if nothing changes."""
+        folder = self.root / ".nbloop" / "wt" / f"{run.id}-land"
+        worktrees.add(self.root, folder, base.commit)
+        if paths:
+            worktrees.take_paths(folder, tree, paths)
+        before = steering.read(base.text(steering.FILE))
+        names = []
+        if (memo.next_item, memo.directives, memo.parked) != (before.next_item, before.directives, dict(before.parked)):
+            (folder / steering.FILE).parent.mkdir(parents=True, exist_ok=True)
+            (folder / steering.FILE).write_text(steering.write(memo, stamp(self.clock())), encoding="utf-8")
+            names.append(steering.FILE)
+        self.change_ledger(folder, proposals)
+        landing.stage(folder, [*names, *landing.changed_ledger_files(folder)])
+        if gitio.git(folder, "status", "--porcelain").strip():
+            trailers = {"Loop-Run": run.id, "Loop-Role": "supervisor", "Loop-Agent": run.journal["agent"]["name"]}
+            gitio.commit(folder, f"Supervisor: next {memo.next_item or 'nothing'}", trailers, self.config)
+            landing.merge(self.root, self.config.branch, gitio.git(folder, "rev-parse", "HEAD").strip())
+        worktrees.remove(self.root, folder)
+        run.mark("closed", self.clock, result="supervised", proposals=dict(proposals))
+
+    def change_ledger(self, folder: Path, proposals: Mapping) -> None:
+        """Apply the proposals that are valid; refuse the others by name."""
+        path = folder / self.config.ledger
+        text = before = path.read_text(encoding="utf-8", errors="surrogateescape")
+        known = {item.id: item for item in book.read(text, self.config.ledger)}
+        rows = proposals.get("status_changes")
+        for row in rows if isinstance(rows, list) else []:
+            item = known.get(row.get("item")) if isinstance(row, dict) else None
+            if item is None or item.status == "done" or row.get("status") not in STATUSES:
+                self.refused.append(f"status change {clean(json.dumps(row), 120)}")
+            elif row["status"] != item.status:
+                text = book.set_status(text, self.config.ledger, item.id, row["status"])
+        for key in ("new_items", "plan_marks"):
+            for row in proposals.get(key) or []:
+                self.refused.append(f"{key}: {clean(json.dumps(row), 120)}: left to a person")
+        problems = book.new_errors(before, text, self.config.ledger)
+        if problems:
+            self.refused.append(f"the ledger changes: {problems[0]}")
+        elif text != before:
+            path.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+    def verify_done(self, base: Base, items: Sequence[FrozenItem]) -> list[str]:
+        """Measure the gates of every done item again, at the base; a sentence for each gate that fell."""
+        gate_file = preparation.gate_book(base)
+        broken = []
+        folder = self.root / ".nbloop" / "wt" / "recheck"
+        worktrees.add(self.root, folder, base.commit)
+        env = measure.environment(self.config.env_allow, folder)
+        for item in (item for item in items if item.status == "done"):
+            place = measure.Place(folder, self.root / ".nbloop" / "recheck" / item.id, env, time.time(), "recheck")
+            results = measure.evaluate_all(gate_file, gate_file.of(item.id), place)
+            broken += [f"{item.id} is done but {result.line()}" for result in results if result.state in FALLEN]
+            for result in (result for result in results if result.state == gates.UNAVAILABLE):
+                self.say(f"recheck: {item.id} could not be measured here: {result.line()}")
+        worktrees.remove(self.root, folder)
+        return broken
