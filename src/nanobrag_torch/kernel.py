@@ -71,7 +71,8 @@ def aim(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, step: Pass) 
         capture = capture_fraction(step.layer, geometry.layer_depth, geometry.attenuation, parallax)
     else:
         capture = torch.ones_like(airpath)
-    omega = solid_angle(geometry, airpath, point_pixel=choices.point_pixel)
+    omega = solid_angle(geometry, airpath, point_pixel=choices.point_pixel,
+                        facing=choices.curved and not choices.quirks.curved_detector)
     bearing = diffracted
     if diffracted.dtype in FROM_BEAM:
         bearing = deflection(geometry, fast_m, slow_m, step.layer, position, airpath, curved=choices.curved)

@@ -104,6 +104,11 @@ class Detector(ContinuousFields):
         """Unit direction of photon travel, (3,)."""
         return self._axis(self.beam_vector, self.frame.beam)
 
+    @property
+    def plain_beam_vector(self) -> tuple[float, float, float]:
+        """The config's direction of photon travel as plain numbers, of any length."""
+        return self.frame.beam if self.config.beam_vector is None else plain3(self.config.beam_vector)
+
     def rotation_angles(self) -> Tensor:
         """Rotations about lab x, y, z, (3,) radians."""
         return radians(torch.stack((self.detector_rotx_deg, self.detector_roty_deg, self.detector_rotz_deg)))
@@ -271,10 +276,11 @@ class Detector(ContinuousFields):
 
     def _attenuation(self) -> Tensor:
         """Linear attenuation coefficient, 1/m; without a depth, that of the thickness itself."""
-        depth_um = self.detector_thick_um if self.detector_abs_um is None else self.detector_abs_um
-        if plain(depth_um) == 0:
-            return torch.zeros_like(depth_um)
-        return 1.0 / (depth_um * 1e-6)
+        if self.detector_abs_um is not None:
+            return 1.0 / (self.detector_abs_um * 1e-6)
+        if plain(self.config.detector_thick_um) == 0:
+            return torch.zeros_like(self.detector_thick_um)
+        return 1.0 / (self.detector_thick_um * 1e-6)
 
 
 def pixel_positions(geometry: DetectorGeometry, fast_m: Tensor, slow_m: Tensor, layer: int, *, curved: bool,
@@ -315,11 +321,16 @@ def deflection(geometry: DetectorGeometry, fast_m: Tensor, slow_m: Tensor, layer
     return (offset - excess[..., None] * beam) / airpath[..., None]
 
 
-def solid_angle(geometry: DetectorGeometry, airpath_m: Tensor, *, point_pixel: bool) -> Tensor:
-    """Solid angle of a whole pixel seen over an air path (...): sr, or 1/m² for point pixels (part B §3.6)."""
+def solid_angle(geometry: DetectorGeometry, airpath_m: Tensor, *, point_pixel: bool, facing: bool = False) -> Tensor:
+    """Solid angle of a whole pixel seen over an air path (...): sr, or 1/m² for point pixels (part B §3.6).
+
+    `facing`: every pixel faces the crystal, as on a bent detector.
+    """
     if point_pixel:
         return 1.0 / airpath_m / airpath_m
     pixel = geometry.pixel_size
+    if facing:
+        return pixel * pixel / airpath_m / airpath_m
     return pixel * pixel / airpath_m / airpath_m * geometry.close_distance / airpath_m
 
 
