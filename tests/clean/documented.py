@@ -15,7 +15,8 @@ from nanobrag_torch.io import read_smv
 
 PAGE = Path(__file__).parents[2] / "docs" / "differences.md"
 _SECTION = re.compile(r"^### `(?P<name>\w+)`\n(?P<text>.*?)^```\n(?P<commands>.*?)^```\n\n"
-                      r"`(?P<quantity>[^`]+)`: (?P<upstream>\S+) as the canonical program, (?P<clean>\S+) with `-clean`",
+                      r"`(?P<quantity>[^`]+)`: (?P<upstream>\S+) as the canonical program, "
+                      r"(?P<clean>\S+) with `-clean`",
                       re.MULTILINE | re.DOTALL)
 
 

@@ -183,7 +183,7 @@ def test_clean_physics_agrees_with_the_reckoning(case):
 @pytest.mark.parametrize("case", CASES, ids=IDS)
 def test_the_fault_changes_it(case):
     clean = case.clean()
-    assert np.abs(case.faulty() - clean).max() > 1e-8 * clean.max()
+    assert (np.abs(case.faulty() - clean) > 1e-8 * clean).any()
 
 
 def test_every_fault_is_shown():
