@@ -130,9 +130,11 @@ class Detector(ContinuousFields):
             beam_s = close_s = self.beam_center_s / 1000.0
         if self.beam_center_f is not None or self.beam_center_s is not None:
             x, y = self._from_fast_slow(beam_f, beam_s, pixel, size_s)
-        if self._centre_is_near_point():
-            close_f = beam_f if self.orgx_px is None else close_f
-            close_s = beam_s if self.orgy_px is None else close_s
+        custom = self.config.detector_convention is DetectorConvention.CUSTOM
+        if custom or (self._turned_about_sample() and self.orgx_px is None):
+            close_f = beam_f
+        if custom or (self._turned_about_sample() and self.orgy_px is None):
+            close_s = beam_s
         return BeamCentre(x, y, close_x, close_y, beam_f, beam_s, close_f, close_s)
 
     def geometry(self) -> DetectorGeometry:
@@ -259,10 +261,8 @@ class Detector(ContinuousFields):
                 return slow, fast
         return fast, slow
 
-    def _centre_is_near_point(self) -> bool:
-        """CUSTOM always takes the beam centre as near point; so does a beam convention turned about the sample."""
-        if self.config.detector_convention is DetectorConvention.CUSTOM:
-            return True
+    def _turned_about_sample(self) -> bool:
+        """Whether a convention that holds the beam spot is made to turn about the sample."""
         return self.frame.pivot is DetectorPivot.BEAM and self.pivot is DetectorPivot.SAMPLE
 
     def _layer_depth(self) -> Tensor:

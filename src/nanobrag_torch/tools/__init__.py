@@ -1,0 +1,1 @@
+"""Comparison of this program with a C build of nanoBragg: runners, comparisons, random differential tests."""
