@@ -69,8 +69,9 @@ def _image_differences(reference: np.ndarray, image: np.ndarray) -> tuple[list[s
     if reference.shape != image.shape:
         return [f"image of {image.size} pixels against {reference.size}"], np.inf
     top = np.abs(reference).max(initial=0.0)
-    delta = np.abs(image - reference)
-    clear = np.abs(reference) > FAINT * top
+    same = (image == reference) | (np.isnan(image) & np.isnan(reference))
+    delta = np.abs(np.subtract(image, reference, where=~same, out=np.zeros_like(image)))
+    clear = (np.abs(reference) > FAINT * top) & ~same
     relative = delta[clear] / np.abs(reference[clear])
     worst = float(relative.max(initial=0.0))
     differences = [f"relative difference {worst:.3g}"] if not worst <= ULP_TOLERANCE else []
