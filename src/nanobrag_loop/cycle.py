@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -145,6 +146,7 @@ class Cycle:
         bounds = process.RunLimits(
             wall_s=limits.wall_s, idle_s=limits.idle_s, after_result_s=limits.after_result_s,
             log_bytes=int(limits.log_mib * 1024 * 1024), tokens=limits.tokens, usd=limits.usd,
+            kill_grace_s=min(10.0, limits.wall_s / 4),
         )  # fmt: skip
         watcher = ADAPTERS[agent["events"]](self.run.file("result.json"))
         with self.run.file("agent.log").open("wb") as log:
@@ -194,6 +196,7 @@ class Cycle:
                 )
             )
             tree = gitio.git(self.root, "rev-parse", f"{base}^{{tree}}").strip()
+        found += limit_findings(journal["outcome"])
         self.run.file("change.patch").write_text(worktrees.patch(self.root, base, tree), errors="surrogateescape")
         claim, problem = self.claim()
         self.mark(
@@ -356,6 +359,25 @@ class Cycle:
         for folder in (self.tree_folder, self.check_folder, self.land_folder):
             worktrees.remove(self.root, folder)
         self.mark("closed")
+
+
+LIMIT_CODES = {"wall": "L1", "idle": "L2", "log": "L3", "after-result": "L4", "tokens": "L5", "usd": "L6", "stop": "L7"}
+
+
+def limit_findings(outcome: Mapping) -> list:
+    """Findings about the agent as a process: the limit that ended it, processes that it left or that resisted."""
+    found = []
+    code = LIMIT_CODES.get(outcome["ended"])
+    if code == "L4":
+        # The result was complete by then, so this is reported and does not refuse by itself.
+        found.append(book.finding(code, "agent", "the agent did not end after its result and was ended", severity="W"))
+    elif code:
+        found.append(book.finding(code, "agent", f"the agent was ended by the {outcome['ended']} limit"))
+    if outcome["left"]:
+        found.append(book.finding("L8", "agent", f"the agent left {len(outcome['left'])} processes behind; they were ended"))
+    if code and outcome["exit_code"] == -signal.SIGKILL:
+        found.append(book.finding("L9", "agent", "the agent ignored the request to end and was killed"))
+    return found
 
 
 def start(root: Path, common: Path, config: Config, plan: Preparation, clock: Clock = utc_now, **more) -> Cycle:

@@ -57,7 +57,7 @@ def decide(evidence: Evidence) -> Decision:
         return Decision("diagnostic", "")
     worse = gates.regressions(results)
     if worse:
-        return Decision("failed", f"regression: {', '.join(worse)}")
+        return Decision("failed", f"G2 regression: {', '.join(worse)}")
     better = gates.improvements(results)
     moved = bool(better) or any(gates.closer(result) for result in results)
     if claim.result == "success" and gates.all_pass(results):
@@ -80,5 +80,5 @@ def covered(results: Sequence[GateResult], criteria: int) -> bool:
 
 def unmet(results: Sequence[GateResult]) -> str:
     if not results:
-        return "the item has no gate that could confirm it"
-    return "not confirmed: " + "; ".join(result.line() for result in results if result.state != gates.PASS)[:240]
+        return "G1 the item has no gate that could confirm it"
+    return "G1 not confirmed: " + "; ".join(result.line() for result in results if result.state != gates.PASS)[:240]

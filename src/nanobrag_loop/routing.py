@@ -12,6 +12,7 @@ from nanobrag_loop.errors import ConfigError, RefusedError
 from nanobrag_loop.gates import FAIL, PASS, Gate, GateResult
 from nanobrag_loop.runs import state_folder, write_atomic
 
+PARITY_FILE = "parity.json"
 GREEN, RED, UNKNOWN = "green", "red", "unknown"
 NOT_MEASURED = ("docs/fix_plan.md", "docs/fix_plan_archive.md", "docs/archive/", "reports/", "plans/steering.yaml")
 
@@ -47,13 +48,9 @@ def tree_key(listing: Iterable[str], definition: object) -> str:
     return digest.hexdigest()
 
 
-def parity_file(root: Path) -> Path:
-    return state_folder(root) / "parity.json"
-
-
 def remember_parity(root: Path, key: str, results: Sequence[GateResult], at: str) -> None:
     record = {"schema": 1, "tree": key, "at": at, "gates": [result.as_dict() for result in results]}
-    write_atomic(parity_file(root), json.dumps(record, indent=1) + "\n")
+    write_atomic(state_folder(root) / PARITY_FILE, json.dumps(record, indent=1) + "\n")
 
 
 def read_parity(root: Path, key: str, gate: Gate | None) -> Parity:
@@ -61,7 +58,7 @@ def read_parity(root: Path, key: str, gate: Gate | None) -> Parity:
     if gate is None:
         return Parity(UNKNOWN, "no parity gate is defined")
     try:
-        record = json.loads(parity_file(root).read_text())
+        record = json.loads((root / ".nbloop" / PARITY_FILE).read_text())
         results = [GateResult.from_dict(row) for row in record["gates"]]
         tree, at = record["tree"], record["at"]
     except FileNotFoundError:

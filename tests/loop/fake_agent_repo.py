@@ -55,7 +55,7 @@ Nothing yet.
 
 GATES = """\
 schema: 1
-parity-matrix: {kind: pytest, argv: [python, -m, pytest, -q, tests/test_parity.py], min_passed: 1}
+parity-matrix: {kind: pytest, argv: [python, -m, pytest, -q, tests/test_parity.py], min_passed: 1, env: &env {PYTEST_DISABLE_PLUGIN_AUTOLOAD: "1"}}
 items:
   TOY-001:
     - criterion: 1
@@ -64,7 +64,16 @@ items:
       json: "{out}/error.json#/error"
       op: "<="
       value: 0.001
-    - {criterion: 2, kind: pytest, argv: [python, -m, pytest, -q, tests/test_toy.py], min_passed: 2}
+    - {criterion: 2, kind: pytest, argv: [python, -m, pytest, -q, tests/test_toy.py], min_passed: 2, env: *env}
+"""
+
+# The same two criteria, decided by looking at the source: for tests of the runner, not of gates.
+FAST_GATES = """\
+schema: 1
+items:
+  TOY-001:
+    - {criterion: 1, kind: text, path: src/toy.py, lacks: "+ 0.5"}
+    - {criterion: 2, kind: text, path: src/toy.py, contains: "a * 2"}
 """
 
 FILES = {

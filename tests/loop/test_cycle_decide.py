@@ -38,10 +38,10 @@ def evidence(claim, results, **more):
         ("partial", HALF, {}, "partial", "now passing: a", False),
         ("partial", HALF, {"merge_partial": True}, "partial", "now passing: a", True),
         ("partial", GREEN, {}, "partial", "now passing: a", False),
-        ("success", WORSE, {}, "failed", "regression: b", False),
-        ("partial", WORSE, {"merge_partial": True}, "failed", "regression: b", False),
-        ("success", NONE, {}, "failed", "not confirmed: a fail", False),
-        ("success", (), {}, "failed", "the item has no gate that could confirm it", False),
+        ("success", WORSE, {}, "failed", "G2 regression: b", False),
+        ("partial", WORSE, {"merge_partial": True}, "failed", "G2 regression: b", False),
+        ("success", NONE, {}, "failed", "G1 not confirmed: a fail", False),
+        ("success", (), {}, "failed", "G1 the item has no gate that could confirm it", False),
         ("failed", GREEN, {}, "failed", "reported by the agent", False),
         ("diagnostic", NONE, {"changed": False}, "diagnostic", "", False),
         ("diagnostic", GREEN, {}, "failed", "a diagnostic attempt changes no files", False),
@@ -62,7 +62,9 @@ def test_an_item_closes_only_when_every_criterion_is_decided():
 @pytest.mark.parametrize("state", ["fail", "unavailable", "error"])
 def test_success_needs_every_gate_whatever_is_claimed(state):
     states = ["pass", state]
-    for claim, base, changed in itertools.product([*RESULTS, None], ["pass", "fail", "unavailable", None], [True, False]):
+    for claim, base, changed in itertools.product(
+        [*RESULTS, None], ["pass", "fail", "unavailable", None], [True, False]
+    ):
         results = tuple(gate(name, now, base, n) for n, (name, now) in enumerate(zip("ab", states, strict=True), 1))
         decision = decide(evidence(claim, results, changed=changed, merge_partial=True))
         assert decision.result != "success"

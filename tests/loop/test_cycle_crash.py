@@ -1,0 +1,110 @@
+"""A run killed in every phase: `--resume` leaves one attempt entry or none, no lost patch, no stale lock or worktree."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fake_agent_repo import FAST_GATES, make_toy
+
+from nanobrag_loop import runs
+from nanobrag_loop.agents.process import members
+
+PHASES = [phase for phase in runs.PHASES if phase != "opened"]
+
+RUNNER = """
+import os, signal, sys
+from pathlib import Path
+from nanobrag_loop import config, landing, runs, sync, worktrees
+from nanobrag_loop.preparation import Wish
+from nanobrag_loop.session import Session
+
+root, moment = Path(sys.argv[1]), sys.argv[2]
+die = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
+watch = lambda phase: die() if phase == moment else None
+if moment == "opened":
+    observe = die
+else:
+    def observe(cycle):
+        cycle.on_phase = watch
+if moment == "after the merge, before its mark":
+    merge = landing.merge
+    landing.merge = lambda *args: (merge(*args), die())
+if moment == "before the commit":
+    landing.stage = die
+with runs.lock(sync.common_dir(root) / "nbloop.lock", "test"):
+    Session(root, config.load(root), Wish(agent="fake"), 1, observe=observe).run()
+"""
+
+FIX = [
+    {"replace": {"path": "src/toy.py", "old": " + 0.5", "new": ""}},
+    {"replace": {"path": "src/toy.py", "old": "a * 3", "new": "a * 2"}},
+]
+SUCCESS = {"result": {"result": "success"}}
+
+
+@pytest.mark.parametrize("moment", ["opened", *PHASES, "before the commit", "after the merge, before its mark"])
+def test_killed(tmp_path, moment):
+    toy = make_toy(tmp_path, {"plans/gates.yaml": FAST_GATES})
+    wait = [{"sleep": 30}] if moment == "running" else []
+    toy.scenario(*FIX, *wait, SUCCESS)
+    head = toy.head()
+    done = subprocess.run([sys.executable, "-c", RUNNER, str(toy.root), moment], capture_output=True, text=True, timeout=60)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    run = runs.all_runs(toy.root)[-1]
+    if moment == "closed":
+        assert run.finished
+    else:
+        toy.loop("run", "--role", "engineer", check=4)
+        toy.loop("run", "--resume")
+
+    run = runs.find(toy.root, run.id)
+    entries = toy.ledger().count(f"/{run.id}-")
+    assert run.finished
+    if moment in ("opened", "prepared"):
+        assert (entries, run.journal["result"], toy.head()) == (0, "aborted", head)
+    else:
+        assert entries == 1
+        assert "+    return a * 2" in run.file("change.patch").read_text()
+        trailers = toy.git("log", "--format=%(trailers:key=Loop-Run,valueonly,separator=%x2C)", f"{head}..main").split()
+        assert trailers == [run.id] * (1 if moment == "running" else 2)
+        assert run.journal["result"] == ("failed" if moment == "running" else "success")
+        assert ("return a * 2" in toy.git("show", "main:src/toy.py")) is (moment != "running")
+    assert toy.git("worktree", "list").count("\n") == 1
+    assert not list((toy.root / ".nbloop").glob("wt/*"))
+    assert toy.git("status", "--porcelain") == ""
+    assert members(-1, run.id) == []
+    with runs.lock(toy.root / ".git/nbloop.lock", "free"):
+        pass
+
+
+def test_the_interrupted_attempt_says_so(tmp_path):
+    toy = make_toy(tmp_path, {"plans/gates.yaml": FAST_GATES})
+    toy.scenario({"sleep": 30})
+    subprocess.run([sys.executable, "-c", RUNNER, str(toy.root), "running"], capture_output=True, timeout=60)
+    run = runs.all_runs(toy.root)[-1]
+    agent = run.journal["pid"]
+    assert Path(f"/proc/{agent}").exists()
+    toy.loop("run", "--resume")
+    assert not Path(f"/proc/{agent}/cmdline").exists() or not Path(f"/proc/{agent}/cmdline").read_bytes()
+    assert "failed (no report: interrupted" in toy.ledger()
+
+
+def test_another_process_with_the_same_pid_is_left_alone(tmp_path):
+    toy = make_toy(tmp_path, {"plans/gates.yaml": FAST_GATES})
+    toy.scenario({"sleep": 30})
+    subprocess.run([sys.executable, "-c", RUNNER, str(toy.root), "running"], capture_output=True, timeout=60)
+    run = runs.all_runs(toy.root)[-1]
+    os.killpg(run.journal["pid"], signal.SIGKILL)
+    stranger = subprocess.Popen(["sleep", "30"], start_new_session=True)
+    try:
+        run.note(pid=stranger.pid)
+        toy.loop("run", "--resume")
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()

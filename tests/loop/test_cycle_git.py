@@ -1,0 +1,232 @@
+"""Trouble around the cycle: a clear refusal with its exit code, and nothing lost."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from fake_agent_repo import FAST_GATES, LEDGER, make_toy, sh
+
+from nanobrag_loop import runs
+
+FIX = [
+    {"replace": {"path": "src/toy.py", "old": " + 0.5", "new": ""}},
+    {"replace": {"path": "src/toy.py", "old": "a * 3", "new": "a * 2"}},
+    {"result": {"result": "success"}},
+]
+
+
+@pytest.fixture
+def toy(tmp_path):
+    return make_toy(tmp_path, {"plans/gates.yaml": FAST_GATES})
+
+
+def commit(where, name, text, message="change"):
+    (where / name).write_text(text)
+    sh(where, "git", "add", name)
+    sh(where, "git", "-c", "user.name=P", "-c", "user.email=p@localhost", "commit", "-q", "-m", message)
+
+
+def colleague(toy, name, text):
+    """Someone else pushes a commit."""
+    other = toy.root.parent / "other"
+    if not other.exists():
+        sh(toy.root.parent, "git", "clone", "-q", str(toy.remote), str(other))
+    sh(other, "git", "pull", "-q")
+    commit(other, name, text)
+    sh(other, "git", "push", "-q")
+    return sh(other, "git", "rev-parse", "HEAD").strip()
+
+
+def refused(toy, code, *words, args=()):
+    head, status = toy.head(), toy.git("status", "--porcelain")
+    done = toy.loop("run", "--role", "engineer", "--agent", "noop", *args, check=code)
+    assert all(word in done.stderr for word in words), done.stderr
+    assert "Traceback" not in done.stderr
+    assert (toy.head(), toy.git("status", "--porcelain")) == (head, status)
+    return done
+
+
+def test_detached_head(toy):
+    toy.git("checkout", "-q", "--detach")
+    refused(toy, 4, "detached", "git switch main")
+
+
+def test_wrong_branch(toy):
+    toy.git("switch", "-q", "-c", "feature")
+    refused(toy, 4, "'feature'", "'main'")
+
+
+def test_merge_in_progress(toy):
+    (toy.root / ".git/MERGE_HEAD").write_text(toy.head() + "\n")
+    refused(toy, 4, "a merge is in progress")
+
+
+def test_index_lock_is_reported_and_left(toy):
+    lock = toy.root / ".git/index.lock"
+    lock.touch()
+    done = toy.loop("run", "--role", "engineer", "--agent", "noop", check=4)
+    assert "index.lock exists" in done.stderr
+    assert lock.exists()
+
+
+def test_upstream_ahead_is_pulled_once(toy):
+    tip = colleague(toy, "README.md", "# Newer\n")
+    toy.loop("run", "--role", "engineer", "--agent", "noop")
+    assert toy.git("rev-parse", "main~1").strip() == tip
+
+
+def test_diverged_upstream(toy):
+    colleague(toy, "README.md", "# Theirs\n")
+    commit(toy.root, "README.md", "# Ours\n")
+    refused(toy, 5, "diverged")
+
+
+def test_pull_conflict_with_a_dirty_file(toy):
+    colleague(toy, "README.md", "# Theirs\n")
+    (toy.root / "README.md").write_text("# Being edited\n")
+    refused(toy, 5, "README.md")
+    assert (toy.root / "README.md").read_text() == "# Being edited\n"
+
+
+def test_unreachable_remote_does_not_stop_local_work(toy):
+    toy.remote.rename(toy.remote.with_name("gone.git"))
+    done = toy.loop("run", "--role", "engineer", "--agent", "noop")
+    assert "not pulled" in done.stderr
+    assert "Attempt #1" in toy.ledger()
+
+
+def test_a_dirty_tree_is_fine_while_it_does_not_overlap(toy):
+    (toy.root / "README.md").write_text("# Being edited\n")
+    toy.scenario(*FIX)
+    toy.loop("run", "--role", "engineer", "--agent", "fake")
+    assert "return a * 2" in (toy.root / "src/toy.py").read_text()
+    assert (toy.root / "README.md").read_text() == "# Being edited\n"
+
+
+def test_a_dirty_overlap_is_refused_and_resumed_later(toy):
+    (toy.root / "src/toy.py").write_text("being edited\n")
+    toy.scenario(*FIX)
+    done = toy.loop("run", "--role", "engineer", "--agent", "fake", check=5)
+    assert "src/toy.py" in done.stderr
+    assert (toy.root / "src/toy.py").read_text() == "being edited\n"
+    toy.git("restore", "src/toy.py")
+    toy.loop("run", "--resume")
+    assert toy.ledger().count("Attempt #") == 1
+    assert "return a * 2" in (toy.root / "src/toy.py").read_text()
+
+
+def test_rejected_push_keeps_the_commits(tmp_path):
+    toy = make_toy(tmp_path, {"plans/gates.yaml": FAST_GATES}, push="after-cycle")
+    hook = toy.remote / "hooks/pre-receive"
+    hook.write_text("#!/bin/sh\necho not today >&2\nexit 1\n")
+    hook.chmod(0o755)
+    done = toy.loop("run", "--role", "engineer", "--agent", "noop", check=5)
+    assert "not today" in done.stderr
+    assert toy.ledger().count("Attempt #1") == 1
+    hook.unlink()
+    toy.loop("run", "--resume")
+    assert sh(toy.remote, "git", "rev-parse", "main").strip() == toy.head()
+    assert toy.ledger().count("Attempt #") == 1
+
+
+def test_the_branch_moved_meanwhile(toy):
+    """A person commits while the agent runs: the change is carried over, guarded and measured again."""
+    toy.scenario({"sleep": 1}, *FIX)
+    loop = subprocess.Popen(
+        [sys.executable, "-m", "nanobrag_loop", "run", "--role", "engineer", "--agent", "fake"], cwd=toy.root, stderr=subprocess.PIPE
+    )
+    while not any(run.phase == "running" for run in runs.all_runs(toy.root)):
+        time.sleep(0.05)
+    time.sleep(0.3)
+    commit(toy.root, "scripts/more.py", "x = 1\n")
+    person = toy.head()
+    assert loop.wait(60) == 0, loop.stderr.read()
+    assert toy.git("rev-parse", "main~2").strip() == person
+    assert "return a * 2" in toy.git("show", "main:src/toy.py")
+    assert toy.git("show", "main:scripts/more.py") == "x = 1\n"
+
+
+def test_two_loops_at_once(toy):
+    toy.scenario({"sleep": 2}, *FIX)
+    first = subprocess.Popen(
+        [sys.executable, "-m", "nanobrag_loop", "run", "--role", "engineer", "--agent", "fake"], cwd=toy.root, stderr=subprocess.PIPE
+    )
+    while not runs.all_runs(toy.root):
+        time.sleep(0.05)
+    second = toy.loop("run", "--role", "engineer", "--agent", "fake", check=4)
+    assert f"pid {first.pid}" in second.stderr
+    assert first.wait(60) == 0
+    assert toy.ledger().count("Attempt #") == 1
+
+
+def test_stop_file(toy):
+    toy.scenario({"sleep": 30})
+    loop = subprocess.Popen(
+        [sys.executable, "-m", "nanobrag_loop", "run", "--role", "engineer", "--agent", "fake", "-n", "5"],
+        cwd=toy.root, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    while not any(run.phase == "running" for run in runs.all_runs(toy.root)):
+        time.sleep(0.05)
+    toy.loop("stop")
+    assert loop.wait(30) == 0
+    assert toy.ledger().count("Attempt #") == 1
+    assert "stopped" in toy.loop("run", "--role", "engineer", "--agent", "noop").stderr
+    toy.loop("stop", "--clear")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "code", "words"),
+    [
+        ("docs/fix_plan.md", LEDGER.replace("- Priority: High\n", ""), 3, ["docs/fix_plan.md"]),
+        ("docs/fix_plan.md", "<<<<<<< ours\n" + LEDGER, 3, ["docs/fix_plan.md:1"]),
+        ("plans/gates.yaml", "schema: 1\nitems: {TOY-001: [{kind: hope}]}\n", 2, ["plans/gates.yaml:2", "hope"]),
+        ("plans/loop.yaml", "schema: 1\nbrunch: main\n", 2, ["plans/loop.yaml", "brunch"]),
+        ("prompts/debug.md", "{{ itme.id }}\n", 2, ["prompts/debug.md", "itme"]),
+        ("prompts/debug.md", "{% include 'nowhere.md' %}\n", 2, ["nowhere.md"]),
+        ("plans/steering.yaml", "schema: 7\n", 2, ["plans/steering.yaml"]),
+    ],
+    ids=["ledger field", "conflict marker", "gates", "config", "prompt variable", "prompt include", "steering"],
+)
+def test_malformed_documents(toy, name, text, code, words):
+    commit(toy.root, name, text)
+    toy.git("push", "-q")
+    refused(toy, code, *words)
+    assert not list((toy.root / ".nbloop").glob("runs/*")) if (toy.root / ".nbloop").exists() else True
+
+
+def test_full_disk(toy):
+    """A limit on file size stands for the full disk: the run stops, and goes on when there is room."""
+    toy.scenario(*FIX)
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY));"
+        "import runpy; sys.argv = ['nb-loop', 'run', '--role', 'engineer', '--agent', 'fake'];"
+        "runpy.run_module('nanobrag_loop', run_name='__main__')"
+    )
+    head = toy.head()
+    done = subprocess.run([sys.executable, "-c", code], cwd=toy.root, capture_output=True, text=True, timeout=60, env=dict(os.environ))
+    assert done.returncode not in (0, None)
+    assert toy.head() == head
+    assert "Traceback" not in done.stderr
+    if runs.unfinished(toy.root):
+        toy.loop("run", "--resume")
+    toy.loop("run", "--role", "engineer", "--agent", "fake")
+    assert "return a * 2" in toy.git("show", "main:src/toy.py")
+
+
+def test_nothing_left_to_do(toy):
+    toy.scenario(*FIX)
+    toy.loop("run", "--role", "engineer", "--agent", "fake")
+    done = toy.loop("run", "--role", "engineer", "--agent", "fake")
+    assert "no item can be worked on" in done.stderr
+
+
+def test_dry_run_changes_nothing(toy):
+    before = sh(toy.root, "sh", "-c", "find . -type f -not -path './.git/index' | sort | xargs sha256sum | sha256sum")
+    done = toy.loop("run", "--dry-run")
+    for word in ("route    debug", "item     TOY-001, attempt 1", "chosen: in_progress", "TOY-001#1 (criterion 1, text)", "# Debug: TOY-001"):
+        assert word in done.stdout
+    assert sh(toy.root, "sh", "-c", "find . -type f -not -path './.git/index' | sort | xargs sha256sum | sha256sum") == before
