@@ -1,0 +1,1 @@
+"""Findings on a pair of trees: protected files, tests, the policy of roles."""

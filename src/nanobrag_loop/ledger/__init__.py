@@ -1,0 +1,1 @@
+"""The ledger: text without loss, a typed view, lint, edits, merge."""
