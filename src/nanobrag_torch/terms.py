@@ -118,7 +118,8 @@ def photons_from_terms(scene: Scene, choices: Choices, terms: list[PassTerms],
     total, multiplier = torch.cat(contributions, 1), torch.cat(multipliers, 1)
     if choices.running_product:
         remaining = torch.flip(torch.cumprod(torch.flip(multiplier, [1]), 1), [1])
-        total = total * remaining
+        # nothing stays nothing even where the product of point-pixel solid angles has overflowed
+        total = torch.where(total == 0, total, total * remaining)
         if choices.quirks.water_scaling:
             scene = scene._replace(background=scene.background * remaining[:, 0])
     return combine(scene, choices, total.sum(1), diffuse, end_factors(choices, terms))
