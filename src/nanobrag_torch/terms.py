@@ -118,11 +118,15 @@ def photons_from_terms(scene: Scene, choices: Choices, terms: list[PassTerms],
     total, multiplier = torch.cat(contributions, 1), torch.cat(multipliers, 1)
     if choices.running_product:
         remaining = torch.flip(torch.cumprod(torch.flip(multiplier, [1]), 1), [1])
-        # nothing stays nothing even where the product of point-pixel solid angles has overflowed
-        total = torch.where(total == 0, total, total * remaining)
+        total = _damped(total, remaining)
         if choices.quirks.water_scaling:
-            scene = scene._replace(background=scene.background * remaining[:, 0])
+            scene = scene._replace(background=_damped(scene.background, remaining[:, 0]))
     return combine(scene, choices, total.sum(1), diffuse, end_factors(choices, terms))
+
+
+def _damped(intensity: Tensor, multiplier: Tensor) -> Tensor:
+    """Nothing stays nothing, even where a product of point-pixel solid angles has overflowed."""
+    return torch.where(intensity == 0, torch.zeros_like(multiplier), intensity * multiplier)
 
 
 def running_multiplier(choices: Choices, entry: PassTerms) -> Tensor:
