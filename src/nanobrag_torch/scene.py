@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .config import BeamConfig, CrystalShape, SamplingConfig, plain
+from .config import BeamConfig, CrystalShape, SamplingConfig, plain, plain3
 from .constants import CLASSICAL_ELECTRON_RADIUS_SQUARED_M2
 from .geometry import norm
 from .models import Beam, Cell, Crystal, Detector, DetectorGeometry, Sources
@@ -188,8 +188,9 @@ def _interpolate(crystal: Crystal, sampling: SamplingConfig, quirks: Quirks) -> 
         return False
     if sampling.interpolate is not None:
         return sampling.interpolate
-    counts = crystal.N_cells if quirks.interpolation_before_size else crystal.cell_counts()
-    return any(plain(count) <= 2 for count in counts)
+    sized = any(size > 0 for size in plain3(crystal.config.sample_size_mm))
+    counts = crystal.cell_counts() if sized and not quirks.interpolation_before_size else crystal.config.N_cells
+    return any(count <= 2 for count in plain3(counts))
 
 
 def _directions(crystal: Crystal, sources: Sources, origin: Tensor) -> tuple[Directions, Directions | None]:

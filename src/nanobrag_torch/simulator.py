@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -80,7 +81,7 @@ class Simulator:
         for model in (self.crystal, self.detector, self.beam):
             model.to(device)
         self.device = device
-        self.beam.check_axes(self.detector.beam_direction())
+        self.beam.check_axes(self.detector.plain_beam_vector)
         self.summary: RunSummary | None = None
 
     @cached_property
@@ -125,13 +126,11 @@ class Simulator:
         """Raster indices (slow·fpixels + fast) of the pixels inside region and mask, (N,) ascending."""
         config = self.detector.config
         xmin, xmax, ymin, ymax = config.roi
-        slow = torch.arange(ymin, ymax + 1, device=self.device)
-        fast = torch.arange(xmin, xmax + 1, device=self.device)
-        index = (slow[:, None] * config.fpixels + fast).reshape(-1)
-        if config.mask_array is None:
-            return index
-        mask = torch.as_tensor(config.mask_array, dtype=torch.bool, device=self.device).reshape(-1)
-        return index[mask[index]]
+        rendered = np.zeros((config.spixels, config.fpixels), dtype=bool)
+        rendered[ymin:ymax + 1, xmin:xmax + 1] = True
+        if config.mask_array is not None:
+            rendered &= np.asarray(config.mask_array, dtype=bool)
+        return torch.as_tensor(np.flatnonzero(rendered), device=self.device)
 
     def segments(self, scene: Scene, slow: Tensor, fast: Tensor) -> list[Segment]:
         """Pieces of the raster on either side of an order-dependent fault."""

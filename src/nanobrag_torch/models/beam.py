@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config import BeamConfig, ConfigError, plain
+from ..config import BeamConfig, ConfigError, plain, plain3
 from ..constants import SOURCE_DISTANCE_M
 from ..conventions import FRAMES, DetectorConvention, Frame
-from ..geometry import cross, norm, rotate_about, unit
+from ..geometry import cross, rotate_about, unit
 from ..quirks import Quirks
 from .parameters import ContinuousFields
 
@@ -142,8 +142,9 @@ class Beam(ContinuousFields):
         step = width / (count - 1)
         return self.wavelength_m * (1.0 + step * self.constant(range(count)) - width / 2.0)
 
-    def check_axes(self, beam_direction: Tensor) -> None:
-        """Raise `ConfigError` where the E-vector lies along the beam, which leaves no vertical."""
-        if plain(norm(cross(beam_direction, self.polarization_direction()))) < 1e-9:
-            raise ConfigError("polarization_axis", "a direction that is not parallel to the beam",
-                              self.config.polarization_axis or self.frame.polar)
+    def check_axes(self, beam: tuple[float, float, float]) -> None:
+        """Raise `ConfigError` where the E-vector lies along the beam (any length), which leaves no vertical."""
+        given = self.config.polarization_axis
+        axis = self.frame.polar if given is None else plain3(given)
+        if np.linalg.norm(np.cross(beam, axis)) < 1e-9 * np.linalg.norm(beam) * np.linalg.norm(axis):
+            raise ConfigError("polarization_axis", "a direction that is not parallel to the beam", axis)

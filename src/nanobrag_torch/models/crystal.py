@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..config import CrystalConfig, plain, plain3
+from ..constants import DEGREES_PER_RADIAN
 from ..conventions import FRAMES, DetectorConvention, Frame
 from ..deviates import mosaic_axes, random_misset
 from ..geometry import cross, dot, norm, radians, rotate_about, rotate_xyz, unit
@@ -149,6 +150,13 @@ class Crystal(ContinuousFields):
         step = radians(self.osc_range_deg) / steps if self.phi_step_deg is None else radians(self.phi_step_deg)
         return radians(self.phi_start_deg) + step * self.constant(range(steps))
 
+    def plain_phi_angles(self) -> list[float]:
+        """The config's spindle angles as plain radians, by the arithmetic of `phi_angles`."""
+        config, steps = self.config, self.config.phi_steps
+        step = (plain(config.osc_range_deg) / DEGREES_PER_RADIAN / steps if config.phi_step_deg is None
+                else plain(config.phi_step_deg) / DEGREES_PER_RADIAN)
+        return [plain(config.phi_start_deg) / DEGREES_PER_RADIAN + step * index for index in range(steps)]
+
     def phi_carryover(self) -> tuple[list[int], list[int]]:
         """Per phi step, the step whose orientation is used: by every ray, and by the very first ray of a run.
 
@@ -156,7 +164,7 @@ class Crystal(ContinuousFields):
         before it, the first step the last one; only the first ray starts from the unrotated crystal (part B §4.7).
         """
         own = list(range(self.config.phi_steps))
-        moved = [plain(angle) != 0.0 for angle in self.phi_angles()] if self.quirks.phi_carryover else [True]
+        moved = [angle != 0.0 for angle in self.plain_phi_angles()] if self.quirks.phi_carryover else [True]
         if all(moved) or not any(moved):
             return own, own
         last = max(step for step in own if moved[step])

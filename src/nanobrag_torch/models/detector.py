@@ -175,7 +175,8 @@ class Detector(ContinuousFields):
 
     def get_solid_angle(self) -> Tensor:
         """Solid angle of every pixel at its centre, (slow, fast) sr (1/m² for point pixels)."""
-        return solid_angle(self.geometry(), norm(self.get_pixel_coords()), point_pixel=self.config.point_pixel)
+        return solid_angle(self.geometry(), norm(self.get_pixel_coords()), point_pixel=self.config.point_pixel,
+                           facing=self.config.curved and not self.quirks.curved_detector)
 
     def header_values(self) -> dict[str, float | tuple[float, float, float]]:
         """What image headers say of the detector, in their units: mm, pixels, degrees (part A §4.4).
@@ -287,18 +288,19 @@ def pixel_positions(geometry: DetectorGeometry, fast_m: Tensor, slow_m: Tensor, 
                     by_lab: bool) -> Tensor:
     """Lab positions (..., 3) of points at detector coordinates (...) in metres, on a sensor layer (part B §3.4).
 
-    `curved` bends the plane into a sphere about the sample: by the detector coordinates from the beam centre, or
-    (`by_lab`, part B §3.5) by the lab y and z of the flat position.
+    `curved` bends the plane into a sphere about the sample: by the detector coordinates from the beam centre, deeper
+    layers further out; or (`by_lab`, part B §3.5) by the lab y and z of the flat position, all layers on one sphere.
     """
     depth = layer * geometry.layer_depth
     flat = (fast_m[..., None] * geometry.fdet + slow_m[..., None] * geometry.sdet
             + (depth * geometry.odet + geometry.pix0))
     if not curved:
         return flat
-    straight = (geometry.distance * geometry.beam).expand_as(flat)
     if by_lab:
+        straight = (geometry.distance * geometry.beam).expand_as(flat)
         about_slow, about_fast = flat[..., 1] / geometry.distance, flat[..., 2] / geometry.distance
         return rotate_about(rotate_about(straight, geometry.sdet, about_slow), geometry.fdet, about_fast)
+    straight = ((geometry.distance + depth) * geometry.beam).expand_as(flat)
     towards_fast, towards_slow = unit(cross(geometry.beam, geometry.fdet)), unit(cross(geometry.beam, geometry.sdet))
     bent = rotate_about(straight, towards_slow, (slow_m - geometry.beam_s) / geometry.distance)
     return rotate_about(bent, towards_fast, (fast_m - geometry.beam_f) / geometry.distance)

@@ -10,19 +10,25 @@ from torch import Tensor, nn
 
 
 def as_tensor(value: Any, *, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """A number, a tensor or a sequence of both as one tensor; gradients of its entries stay connected."""
+    """A number, a tensor or a nested sequence of both as one tensor; gradients of its entries stay connected."""
     if isinstance(value, Tensor):
         return value.to(dtype=dtype, device=device)
-    if isinstance(value, tuple | list) and any(isinstance(entry, Tensor) for entry in value):
+    if _holds_tensor(value):
         return torch.stack([as_tensor(entry, dtype=dtype, device=device) for entry in value])
     return torch.as_tensor(value, dtype=dtype, device=device)
+
+
+def _holds_tensor(value: Any) -> bool:
+    return isinstance(value, tuple | list) and any(isinstance(entry, Tensor) or _holds_tensor(entry)
+                                                   for entry in value)
 
 
 class ContinuousFields(nn.Module):
     """A module whose attributes of these names are the config's values as tensors.
 
     An `nn.Parameter` stays one, so that `parameters()` hands it to an optimiser; any other tensor or number becomes
-    a buffer, through which gradients still flow. `refine(*names)` turns buffers into parameters.
+    a buffer, through which gradients still flow. `refine(*names)` turns buffers into parameters. Whatever a field is
+    stored as (`.to(torch.float32)`, a float32 parameter), reading it gives `dtype`, in which all set-up is done.
     """
 
     def __init__(self, config: Any, names: Iterable[str], *, dtype: torch.dtype, device: torch.device) -> None:
@@ -31,19 +37,29 @@ class ContinuousFields(nn.Module):
         self.dtype, self._device = dtype, torch.device(device)
         for name in names:
             value = getattr(config, name)
-            if isinstance(value, nn.Parameter) and value.dtype == dtype and value.device == self._device:
+            if isinstance(value, nn.Parameter):
                 self.register_parameter(name, value)
             else:
                 tensor = None if value is None else as_tensor(value, dtype=dtype, device=self._device)
                 self.register_buffer(name, tensor)
+        if next(self.parameters(), None) is not None:
+            self.to(self._device)
+
+    def __getattr__(self, name: str) -> Any:
+        value = super().__getattr__(name)
+        return value.to(self.dtype) if isinstance(value, Tensor) else value
 
     def refine(self, *names: str) -> ContinuousFields:
         """Make these fields parameters, starting from their present values; returns the module."""
         for name in names:
-            value = self._buffers.pop(name)
+            if name in self._parameters:
+                continue
+            value = self._buffers.get(name)
             if value is None:
-                raise ValueError(f"{name} has no value to refine")
-            self.register_parameter(name, nn.Parameter(value.clone()))
+                reason = "it has no value" if name in self._buffers else "there is no such field"
+                raise ValueError(f"{type(self).__name__}.refine: cannot refine {name}: {reason}")
+            del self._buffers[name]
+            self.register_parameter(name, nn.Parameter(value.detach().clone()))
         return self
 
     def constant(self, values: Any) -> Tensor:
