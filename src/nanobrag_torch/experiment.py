@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from .config import BeamConfig, CrystalConfig, DetectorConfig, NoiseConfig, SamplingConfig
+from .config import BeamConfig, ConfigError, CrystalConfig, DetectorConfig, NoiseConfig, SamplingConfig
 from .quirks import Quirks
+
+DEVICES, PRECISIONS = r"cpu|cuda|cuda:\d+|auto", "float64|mixed|float32"
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,27 @@ class Files:
 
 @dataclass(frozen=True)
 class Computing:
-    """Where and how precisely: device, precision ("float64", "mixed", "float32"), threads (None: all cores)."""
+    """Where and how precisely.
+
+    device
+        "cpu", "cuda", "cuda:N", or "auto" for a GPU where there is one.
+    dtype
+        "float64", "mixed" or "float32".
+    threads
+        Processor threads, 1 or more; None leaves the choice to torch.
+    """
 
     device: str = "cpu"
     dtype: str = "float64"
     threads: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, pattern, wanted in (("device", DEVICES, "cpu, cuda, cuda:N or auto"),
+                                      ("dtype", PRECISIONS, "float64, mixed or float32")):
+            if not re.fullmatch(pattern, getattr(self, name)):
+                raise ConfigError(name, wanted, getattr(self, name))
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError("threads", "a whole number, 1 or above", self.threads)
 
 
 @dataclass(frozen=True)

@@ -218,7 +218,7 @@ TOPICS: dict[str, tuple[Option, ...]] = {
         _switch("-clean", "clean", "compute what the options say, without the canonical program's faults"),
         _one("-device", "cpu|cuda|cuda:N|auto", "device", "device", "where to compute", default="cpu"),
         _one("-dtype", "float64|mixed|float32", "dtype", "dtype", "precision", default="float64"),
-        _one("-threads", "n", "positive count", "threads", "processor threads", default="all cores"),
+        _one("-threads", "n", "positive count", "threads", "processor threads", default="torch's choice"),
         _one("-config", "file", "file", "config", "experiment in YAML; other options override it"),
         _switch("-show_config", "show_config", "print the resolved experiment as YAML and stop"),
         _switch("-progress", "progress", "show progress (default on a terminal)"),

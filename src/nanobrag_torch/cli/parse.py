@@ -13,6 +13,7 @@ from ..constants import ELECTRONVOLT_ANGSTROM
 from ..errors import InputError, excerpt
 from .options import BY_NAME, MISNAMED, Option
 
+LARGEST_COUNT = 2**31 - 1
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
 _NUMBER_LIKE = re.compile(r"[+-]?(\.?\d|inf|nan)", re.IGNORECASE)
 
@@ -88,9 +89,8 @@ def _number_of(count: int, noun: str) -> str:
 
 def _apply(settings: Settings, option: Option, word: str, values: list[str]) -> None:
     converted = [convert(option.kind, value, word) for value in values]
-    if not option.takes:
-        result = option.constant
-    else:
+    result = option.constant
+    if option.takes:
         result = converted[0] if len(option.takes) == 1 else tuple(converted)
     for name in option.sets:
         settings.set(name, result, word)
@@ -134,17 +134,16 @@ def _real(text: str) -> float | None:
 
 
 _WHOLE = ("integer", "count", "positive count", "seed")
-_LARGEST = 2**31 - 1
 _RANGES: dict[str, tuple[str, Any]] = {
     "real": ("a finite number", lambda value: True),
     "misset": ("an angle in degrees, or the word random", lambda value: True),
     "positive": ("a finite number above 0", lambda value: value > 0),
     "not negative": ("a finite number, 0 or above", lambda value: value >= 0),
     "depth": ("a depth, 0 or above, or inf", lambda value: value >= 0),
-    "integer": ("a whole number", lambda value: value == int(value) and abs(value) <= _LARGEST),
-    "count": ("a whole number, 0 or above", lambda value: value == int(value) and 0 <= value <= _LARGEST),
-    "positive count": ("a whole number, 1 or above", lambda value: value == int(value) and 1 <= value <= _LARGEST),
-    "seed": ("a whole number from 1 to 2147483647", lambda value: value == int(value) and 1 <= value <= _LARGEST),
+    "integer": ("a whole number", lambda value: value == int(value) and abs(value) <= LARGEST_COUNT),
+    "count": ("a whole number, 0 or above", lambda value: value == int(value) and 0 <= value <= LARGEST_COUNT),
+    "positive count": ("a whole number, 1 or above", lambda value: value == int(value) and 1 <= value <= LARGEST_COUNT),
+    "seed": ("a whole number from 1 to 2147483647", lambda value: value == int(value) and 1 <= value <= LARGEST_COUNT),
 }
 _WORDS: dict[str, tuple[str, str]] = {
     "pivot": ("beam|sample", "beam or sample"),

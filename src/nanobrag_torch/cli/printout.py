@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ..errors import InputError
 from ..simulator import Simulator
 from ..trace import trace_lines, trace_pixel
@@ -12,32 +14,41 @@ _COLUMNS = ("stol_per_m", "pixel_pos_m", "h", "k", "l", "h0", "k0", "l0", "F_cel
 """What a printed pixel shows; up to F_latt of its first evaluation."""
 
 
+def check_pixels(simulator: Simulator, settings: Settings) -> None:
+    """Raise `InputError` where a pixel asked for is not rendered."""
+    rendered, width = simulator.rendered_pixels(), simulator.detector.config.fpixels
+    for option, slow, fast in _asked(settings):
+        if fast >= width or not (rendered == slow * width + fast).any():
+            raise InputError(f"-{option}: expected a rendered pixel, got slow {slow}, fast {fast}")
+
+
 def print_pixels(simulator: Simulator, settings: Settings) -> None:
-    """Print the pixels asked for; raises `InputError` for one that is not rendered."""
-    if "trace_pixel" in settings:
-        slow, fast = settings.get("trace_pixel")
-        for line in trace_lines(_trace(simulator, slow, fast, "-trace_pixel")):
-            print(line)
-    elif "printout_pixel" in settings:
-        fast, slow = settings.get("printout_pixel")
+    """Print the pixels asked for, which `check_pixels` has let pass; a trace alone where there is one."""
+    for option, slow, fast in _asked(settings):
+        if option == "trace_pixel":
+            for line in trace_lines(trace_pixel(simulator, slow, fast)):
+                print(line)
+            return
         _print_one(simulator, slow, fast)
-    else:
+    if settings.get("printout") and "printout_pixel" not in settings:
         width = simulator.detector.config.fpixels
         for index in simulator.rendered_pixels().tolist():
             _print_one(simulator, index // width, index % width)
 
 
+def _asked(settings: Settings) -> Iterator[tuple[str, int, int]]:
+    """Option, slow and fast of single pixels."""
+    if "trace_pixel" in settings:
+        yield "trace_pixel", *settings.get("trace_pixel")
+    if "printout_pixel" in settings:
+        fast, slow = settings.get("printout_pixel")
+        yield "printout_pixel", slow, fast
+
+
 def _print_one(simulator: Simulator, slow: int, fast: int) -> None:
-    values = _trace(simulator, slow, fast, "-printout_pixel")["values"]
+    values = trace_pixel(simulator, slow, fast)["values"]
     shown = [f"{name} {_text(values[name])}" for name in _COLUMNS if name in values]
     print(f"pixel fast {fast} slow {slow}: " + ", ".join(shown))
-
-
-def _trace(simulator: Simulator, slow: int, fast: int, option: str) -> dict:
-    try:
-        return trace_pixel(simulator, slow, fast)
-    except ValueError as error:
-        raise InputError(f"{option}: expected a rendered pixel, got one that is not: {error}") from None
 
 
 def _text(value: float | int | list) -> str:

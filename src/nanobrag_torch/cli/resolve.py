@@ -14,13 +14,14 @@ import numpy as np
 from ..config import BeamConfig, ConfigError, CrystalConfig, DetectorConfig, NoiseConfig, plain, plain3
 from ..conventions import FRAMES, DetectorConvention
 from ..errors import InputError
-from ..experiment import Computing, Experiment, Files
+from ..experiment import Experiment, Files
 from ..io.matrix import read_matrix
 from ..io.sources import read_sources
 from ..io.stol import check_stol
 from ..quirks import Quirks
+from .advice import advice
 from .header import header_settings
-from .parse import Settings
+from .parse import LARGEST_COUNT, Settings
 from .steps import dispersion_scan, divergence_scan, mosaic_scan, phi_scan
 
 _DIRECT: dict[str, dict[str, str]] = {
@@ -44,18 +45,59 @@ _DIRECT: dict[str, dict[str, str]] = {
 }
 """Config section to {setting: field} for everything that is taken as typed."""
 
-_CUSTOM_VECTORS = {"fdet_vector": "detector", "sdet_vector": "detector", "odet_vector": "detector",
-                   "beam_vector": "detector", "twotheta_axis": "detector", "polar_vector": "beam",
-                   "spindle_axis": "crystal"}
+_DETECTOR_VECTORS = {"fdet_vector": "fdet_vector", "sdet_vector": "sdet_vector", "odet_vector": "odet_vector",
+                     "beam_vector": "beam_vector", "twotheta_axis": "twotheta_axis", "pix0_vector": "pix0_vector_m"}
 _DEFAULT_SIZE_MM = 102.4
+
+
+_FIELD_SETTINGS: dict[str, tuple[str, ...]] = {
+    "cell_a": ("cell",), "cell_b": ("cell",), "cell_c": ("cell",), "cell_alpha": ("cell",), "cell_beta": ("cell",),
+    "cell_gamma": ("cell",), "orientation_matrix": ("mat",), "misset_deg": ("misset",), "osc_range_deg": ("osc",),
+    "phi_step_deg": ("phistep",), "phi_steps": ("phisteps", "phistep"), "mosaic_spread_deg": ("mosaic_spread",),
+    "N_cells": ("Na", "Nb", "Nc"), "sample_size_mm": ("size_a", "size_b", "size_c"),
+    "hdiv_steps": ("hdivsteps", "hdivstep"), "vdiv_steps": ("vdivsteps", "vdivstep"),
+    "dispersion_percent": ("dispersion",), "dispersion_steps": ("dispsteps",),
+    "polarization_axis": ("polar_vector", "beam_vector"), "size_f_mm": ("size_f",), "size_s_mm": ("size_s",),
+    "misset_random_seed": ("misset_seed",),
+} | {target: (name,) for table in _DIRECT.values() for name, target in table.items()}
+"""Config field to the settings that decide it."""
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """An experiment and what the user should hear about how it came about."""
+    """An experiment, the settings that it came from, and what the user should hear about how it came about."""
 
     experiment: Experiment
+    settings: Settings
     warnings: tuple[str, ...] = ()
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Option (without its dash) to path of every file that is read, the cache aside."""
+        named = {name: self.settings.get(name) for name in ("mat", "sourcefile", "img", "config")}
+        files = self.experiment.files
+        named |= {"hkl": files.hkl, "mask": files.mask, "stol": files.stol}
+        return {name: path for name, path in named.items() if path is not None}
+
+    def option_of(self, fields: str) -> str:
+        """The option that the user typed for config fields (parted by commas)."""
+        return _option_of(self.settings, fields)
+
+    def refusal(self, error: ConfigError) -> InputError:
+        """The error in the user's words."""
+        return _refusal(self.settings, error)
+
+
+def _refusal(settings: Settings, error: ConfigError) -> InputError:
+    return InputError(f"{_option_of(settings, error.field)}: expected {error.expected}, got {error.came!r}")
+
+
+def _option_of(settings: Settings, fields: str) -> str:
+    for name in fields.split(", "):
+        for setting in _FIELD_SETTINGS.get(name, (name,)):
+            if setting in settings.spelling:
+                return settings.spelling[setting]
+    return f"{settings.get('config')}: {fields}" if "config" in settings else fields
 
 
 @dataclass
@@ -70,6 +112,21 @@ class _Resolver:
         """A setting, else what a configuration file had, else None."""
         return self.settings.get(name, kept if self.from_config else None)
 
+    def scan(self, names: tuple[str, str, str], kept: tuple[int, Any, Any]) -> tuple[Any, Any, Any]:
+        """Count, range and step as given, else those of the configuration file, which belong together.
+
+        A new count shares the file's range out anew; a new range or step makes a new count where there is a step.
+        """
+        count, extent, step = (None, None, None)
+        if self.from_config and (kept[0] > 1 or plain(kept[1]) > 0):
+            count, extent, step = kept
+            if names[0] in self.settings:
+                step = None
+            elif names[2] in self.settings or step is not None:
+                count = None
+        given = zip(names, (count, extent, step), strict=True)
+        return tuple(self.settings.get(name, value) for name, value in given)
+
     def direct(self, section: str) -> dict[str, Any]:
         return {target: self.settings.get(name) for name, target in _DIRECT[section].items() if name in self.settings}
 
@@ -78,26 +135,7 @@ class _Resolver:
         try:
             return dataclasses.replace(getattr(self.base, section), **values)
         except ConfigError as error:
-            raise InputError(f"{self.option_of(error.field)}: expected {error.expected}, got {error.came!r}") from None
-
-    def option_of(self, fields: str) -> str:
-        """The option that the user typed for a config field."""
-        names = {target: name for table in _DIRECT.values() for name, target in table.items()} | _FIELD_SETTINGS
-        for entry in fields.split(", "):
-            spelling = self.settings.spelling.get(names.get(entry, entry))
-            if spelling:
-                return spelling
-        return fields
-
-
-_FIELD_SETTINGS = {
-    "cell_a": "cell", "cell_b": "cell", "cell_c": "cell", "cell_alpha": "cell", "cell_beta": "cell",
-    "cell_gamma": "cell", "orientation_matrix": "mat", "misset_deg": "misset", "osc_range_deg": "osc",
-    "phi_step_deg": "phistep", "phi_steps": "phisteps", "mosaic_spread_deg": "mosaic_spread", "N_cells": "Na",
-    "sample_size_mm": "size_a", "hdiv_steps": "hdivsteps", "vdiv_steps": "vdivsteps", "roi": "roi",
-    "dispersion_percent": "dispersion", "dispersion_steps": "dispsteps", "polarization_axis": "polar_vector",
-    "size_f_mm": "size_f", "size_s_mm": "size_s", "misset_random_seed": "misset_seed",
-}
+            raise _refusal(self.settings, error) from None
 
 
 def resolve(options: Settings) -> Resolved:
@@ -117,7 +155,7 @@ def resolve(options: Settings) -> Resolved:
         crystal, detector, beam, resolver.configure("sampling", resolver.direct("sampling")), _noise(resolver),
         _files(resolver), resolver.configure("computing", resolver.direct("computing")), quirks)
     _check_complete(resolver, experiment)
-    return Resolved(experiment, tuple(resolver.warnings))
+    return Resolved(experiment, settings, (*resolver.warnings, *advice(experiment, options)))
 
 
 def _base(options: Settings) -> tuple[Experiment, bool]:
@@ -140,17 +178,13 @@ def _detector(resolver: _Resolver) -> DetectorConfig:
     values = resolver.direct("detector")
     convention = DetectorConvention(values.get("detector_convention", base.detector_convention))
     if convention is DetectorConvention.CUSTOM:
-        values |= {name: settings.get(name) for name, section in _CUSTOM_VECTORS.items()
-                   if section == "detector" and name in settings}
-        if "pix0_vector" in settings:
-            values["pix0_vector_m"] = settings.get("pix0_vector")
+        values |= {target: settings.get(name) for name, target in _DETECTOR_VECTORS.items() if name in settings}
         values["detector_pivot"] = resolver.given("pivot", base.detector_pivot)
-    elif "convention" in settings:
-        values |= {name: None for name in ("fdet_vector", "sdet_vector", "odet_vector", "beam_vector",
-                                           "twotheta_axis", "pix0_vector_m", "detector_pivot")}
-    if "explicit_pivot" in settings:
-        values["detector_pivot"] = settings.get("pivot" if convention is DetectorConvention.CUSTOM
-                                                else "explicit_pivot")
+    else:
+        if "convention" in settings:
+            values |= dict.fromkeys((*_DETECTOR_VECTORS.values(), "detector_pivot"))
+        if "explicit_pivot" in settings:
+            values["detector_pivot"] = settings.get("explicit_pivot")
     if "thicksteps" in settings:
         values["detector_thicksteps"] = settings.get("thicksteps") or None
     if "oversample" in settings:
@@ -164,20 +198,21 @@ def _detector(resolver: _Resolver) -> DetectorConfig:
 def _pixels(resolver: _Resolver) -> dict[str, Any]:
     """Counts and sizes along both axes (part A §2.1): a count fixes the size, else the size rounds to a count."""
     settings, base, values = resolver.settings, resolver.base.detector, {}
-    pixel_m = resolver.given("pixel", base.pixel_size_mm) or base.pixel_size_mm
-    pixel_m = plain(pixel_m) / 1000.0
+    pixel_m = plain(settings.get("pixel", base.pixel_size_mm)) / 1000.0
     for axis in ("f", "s"):
         count, size = settings.get(f"{axis}pixels"), settings.get(f"size_{axis}")
         if count is None and size is None:
-            if resolver.from_config:
+            size = getattr(base, f"size_{axis}_mm") if resolver.from_config else _DEFAULT_SIZE_MM
+            if size is None or (resolver.from_config and "pixel" not in settings):
                 continue
-            size = _DEFAULT_SIZE_MM
         if count is None:
-            count = math.ceil(size / 1000.0 / pixel_m - 0.5)
+            pixels = size / 1000.0 / pixel_m
+            if not 0.5 < pixels <= LARGEST_COUNT:
+                option = _option_of(settings, f"size_{axis}_mm, pixel_size_mm")
+                raise InputError(f"{option}: expected a detector of 1 to {LARGEST_COUNT} pixels, got {pixels:g} "
+                                 f"({size:g} mm of {pixel_m * 1000:g} mm)")
+            count = math.ceil(pixels - 0.5)
             values[f"size_{axis}_mm"] = size
-            if count < 1:
-                option = settings.spelling.get(f"size_{axis}", "-pixel")
-                raise InputError(f"{option}: expected a detector of at least half a pixel, got {size:g} mm")
         else:
             values[f"size_{axis}_mm"] = None
         values[f"{axis}pixels"] = count
@@ -187,20 +222,28 @@ def _pixels(resolver: _Resolver) -> dict[str, Any]:
 def _beam(resolver: _Resolver) -> BeamConfig:
     settings, base, upstream = resolver.settings, resolver.base.beam, resolver.quirks.step_counts
     values = resolver.direct("beam")
-    if "polar_vector" in settings and settings.get("convention") == "custom":
-        values["polarization_axis"] = settings.get("polar_vector")
+    values |= _custom_vector(resolver, "polar_vector", "polarization_axis")
     for axis in ("hdiv", "vdiv"):
         names = (f"{axis}steps", f"{axis}range", f"{axis}step")
         if any(name in settings for name in names):
-            kept = (getattr(base, f"{axis}_steps"), getattr(base, f"{axis}_range_mrad"), None)
-            scan = divergence_scan(*(resolver.given(*pair) for pair in zip(names, kept, strict=True)),
-                                   upstream=upstream)
+            kept = (getattr(base, f"{axis}_steps"), getattr(base, f"{axis}_range_mrad"),
+                    getattr(base, f"{axis}_step_mrad"))
+            scan = divergence_scan(*resolver.scan(names, kept), upstream=upstream)
             values |= {f"{axis}_steps": scan.count, f"{axis}_range_mrad": scan.extent, f"{axis}_step_mrad": scan.step}
     if "dispersion" in settings or "dispsteps" in settings:
-        scan = dispersion_scan(resolver.given("dispsteps", base.dispersion_steps) or None,
-                               resolver.given("dispersion", base.dispersion_percent), upstream=upstream)
+        count, extent, _ = resolver.scan(("dispsteps", "dispersion", ""),
+                                         (base.dispersion_steps, base.dispersion_percent, None))
+        scan = dispersion_scan(count or None, extent, upstream=upstream)
         values |= {"dispersion_steps": scan.count, "dispersion_percent": scan.extent}
     return resolver.configure("beam", values)
+
+
+def _custom_vector(resolver: _Resolver, name: str, target: str) -> dict[str, Any]:
+    """A vector of the custom convention; a named convention chosen later has its own."""
+    convention = resolver.settings.get("convention")
+    if convention == DetectorConvention.CUSTOM:
+        return {target: resolver.settings.get(name)} if name in resolver.settings else {}
+    return {} if convention is None else {target: None}
 
 
 def _listed_sources(resolver: _Resolver, beam: BeamConfig, detector: DetectorConfig) -> BeamConfig:
@@ -216,21 +259,19 @@ def _listed_sources(resolver: _Resolver, beam: BeamConfig, detector: DetectorCon
 def _crystal(resolver: _Resolver, beam: BeamConfig) -> CrystalConfig:
     settings, base = resolver.settings, resolver.base.crystal
     values = resolver.direct("crystal") | _cell(resolver, beam) | _orientation(resolver)
-    if "spindle_axis" in settings and settings.get("convention") == "custom":
-        values["spindle_axis"] = settings.get("spindle_axis")
+    values |= _custom_vector(resolver, "spindle_axis", "spindle_axis")
     values["N_cells"] = tuple(settings.get(f"N{axis}", plain(count))
                               for axis, count in zip("abc", base.N_cells, strict=True))
     values["sample_size_mm"] = _sample_size(resolver, beam)
-    if any(name in settings for name in ("phisteps", "osc", "phistep")):
-        kept = (base.phi_steps, base.osc_range_deg, base.phi_step_deg)
-        scan = phi_scan(*(resolver.given(*pair) for pair in zip(("phisteps", "osc", "phistep"), kept, strict=True)),
+    names = ("phisteps", "osc", "phistep")
+    if any(name in settings for name in names):
+        scan = phi_scan(*resolver.scan(names, (base.phi_steps, base.osc_range_deg, base.phi_step_deg)),
                         upstream=resolver.quirks.step_counts)
         values |= {"phi_steps": scan.count, "osc_range_deg": scan.extent, "phi_step_deg": scan.step}
     if "mosaic_spread" in settings or "mosaic_domains" in settings:
-        scan = mosaic_scan(resolver.given("mosaic_domains", base.mosaic_domains),
-                           resolver.given("mosaic_spread", base.mosaic_spread_deg))
-        if settings.get("mosaic_domains", 1) > 1 and scan.count == 1:
-            resolver.warnings.append("-mosaic_domains without a mosaic spread: one domain")
+        count, extent, _ = resolver.scan(("mosaic_domains", "mosaic_spread", ""),
+                                         (base.mosaic_domains, base.mosaic_spread_deg, None))
+        scan = mosaic_scan(count, extent)
         values |= {"mosaic_domains": scan.count, "mosaic_spread_deg": scan.extent}
     return resolver.configure("crystal", values)
 
@@ -258,12 +299,12 @@ def _cell(resolver: _Resolver, beam: BeamConfig) -> dict[str, Any]:
 
 
 def _orientation(resolver: _Resolver) -> dict[str, Any]:
-    misset = resolver.settings.get("misset")
+    misset, seed = resolver.settings.get("misset"), resolver.settings.get("misset_seed")
     if misset is None:
-        return {}
+        drawn = resolver.base.crystal.misset_random_seed is not None
+        return {"misset_random_seed": seed} if drawn and seed is not None else {}
     if misset != ("random",):
         return {"misset_deg": misset, "misset_random_seed": None}
-    seed = resolver.settings.get("misset_seed")
     if seed is None and not resolver.quirks.clock_orientation:
         seed = resolver.settings.get("seed")
     if seed is None:
@@ -278,7 +319,7 @@ def _sample_size(resolver: _Resolver, beam: BeamConfig) -> tuple[float, float, f
     sizes = [resolver.settings.get(f"size_{axis}", kept) for axis, kept in zip("abc", base, strict=True)]
     for index, axis in ((1, "b"), (2, "c")):
         if sizes[index] > plain(beam.beamsize_mm):
-            resolver.warnings.append(f"{resolver.option_of(f'size_{axis}')}: the crystal's {axis} edge of "
+            resolver.warnings.append(f"{_option_of(resolver.settings, f'size_{axis}')}: the crystal's {axis} edge of "
                                      f"{sizes[index]:g} mm is cut to the beam size, {plain(beam.beamsize_mm):g} mm")
             sizes[index] = plain(beam.beamsize_mm)
     a, b, c = sizes
@@ -309,8 +350,6 @@ def _files(resolver: _Resolver) -> Files:
             values[name] = settings.get(name, getattr(base, name) or default)
     if values.get("stol"):
         check_stol(values["stol"])
-        resolver.warnings.append(f"{settings.spelling['stol']} {values['stol']}: read, but amorphous scattering "
-                                 "has no effect on the image")
     return dataclasses.replace(base, **values)
 
 

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Callable
 from enum import Enum
-from typing import Any, get_type_hints
+from typing import Any
 
 import yaml
 
-from ..config import BeamConfig, ConfigError, CrystalConfig, DetectorConfig, NoiseConfig, SamplingConfig
+from ..config import (
+    BeamConfig,
+    ConfigError,
+    CrystalConfig,
+    CrystalShape,
+    DetectorConfig,
+    DetectorConvention,
+    DetectorPivot,
+    NoiseConfig,
+    SamplingConfig,
+)
 from ..errors import InputError, excerpt
 from ..experiment import Computing, Experiment, Files
 from ..quirks import Quirks
@@ -37,15 +49,18 @@ def read_experiment(path: str) -> Experiment:
         InputError: the file cannot be read, is not such a document, or a value is impossible; names file and line.
     """
     try:
-        node = yaml.compose(read_bytes(path), Loader=yaml.SafeLoader)
+        loader = yaml.SafeLoader(read_bytes(path))
+        node = loader.get_single_node()
+        if not isinstance(node, yaml.MappingNode):
+            raise InputError(f"{path}:1: expected sections {', '.join(SECTIONS)}, got something else")
+        sections = _entries(path, node, f"one of {', '.join(SECTIONS)}", SECTIONS)
+        return Experiment(**{name: _read_section(path, loader, name, key, value)
+                             for name, (key, value) in sections.items()})
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InputError(f"{path}:{line}: expected YAML, got {error.problem}") from None
     except yaml.YAMLError as error:
         raise InputError(f"{path}: expected YAML, got {excerpt(str(error))}") from None
-    if not isinstance(node, yaml.MappingNode):
-        raise InputError(f"{path}:1: expected sections {', '.join(SECTIONS)}, got something else")
-    return Experiment(**dict(_read_section(path, key, value) for key, value in node.value))
 
 
 def _section(config: Any, default: Any) -> dict[str, Any]:
@@ -67,39 +82,104 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _read_section(path: str, key: yaml.Node, value: yaml.Node) -> tuple[str, Any]:
-    name, line = str(key.value), key.start_mark.line + 1
-    if name not in SECTIONS:
-        raise InputError(f"{path}:{line}: expected one of {', '.join(SECTIONS)}, got {excerpt(name)}")
-    if not isinstance(value, yaml.MappingNode):
-        raise InputError(f"{path}:{line}: expected the fields of {name}, got something else")
-    kind, fields, lines = SECTIONS[name], {}, {}
-    known = {entry.name for entry in dataclasses.fields(kind)}
-    for field_key, field_value in value.value:
-        field, lines[field_key.value] = field_key.value, field_key.start_mark.line + 1
-        if field not in known:
-            raise InputError(f"{path}:{lines[field]}: expected a field of {name}, got {excerpt(str(field))}")
-        loader = yaml.SafeLoader("")
-        fields[field] = _checked(path, lines[field], kind, field, loader.construct_object(field_value, deep=True))
-    try:
-        return name, kind(**fields)
-    except ConfigError as error:
-        at = lines.get(error.field.split(", ")[0], line)
-        raise InputError(f"{path}:{at}: {error}") from None
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path}:{line}: {name}: {error}") from None
+def _line(node: yaml.Node) -> int:
+    return node.start_mark.line + 1
 
 
-def _checked(path: str, line: int, kind: type, field: str, value: Any) -> Any:
-    """Sequences as tuples; simple types as annotated."""
-    wanted = get_type_hints(kind).get(field)
-    if wanted is bool and not isinstance(value, bool):
-        raise InputError(f"{path}:{line}: {field}: expected true or false, got {excerpt(str(value))}")
-    if isinstance(value, str) and wanted is Any:
+def _entries(path: str, node: yaml.MappingNode, wanted: str, known: Any) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+    """Keys of a mapping, each known and there once, with their key and value nodes."""
+    entries: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+    for key, value in node.value:
+        if key.value in entries:
+            raise InputError(f"{path}:{_line(key)}: expected {excerpt(key.value)} once, got it again")
+        if not isinstance(key, yaml.ScalarNode) or key.value not in known:
+            raise InputError(f"{path}:{_line(key)}: expected {wanted}, got {excerpt(str(key.value))}")
+        entries[key.value] = (key, value)
+    return entries
+
+
+def _read_section(path: str, loader: yaml.SafeLoader, name: str, key: yaml.Node, node: yaml.Node) -> Any:
+    if not isinstance(node, yaml.MappingNode):
+        raise InputError(f"{path}:{_line(key)}: expected the fields of {name}, got something else")
+    kind = SECTIONS[name]
+    types = {entry.name: entry.type for entry in dataclasses.fields(kind)}
+    values, lines = {}, {}
+    for field, (field_key, field_value) in _entries(path, node, f"a field of {name}", types).items():
+        lines[field] = _line(field_key)
+        value = loader.construct_object(field_value, deep=True)
         try:
-            return float(value)
-        except ValueError:
-            raise InputError(f"{path}:{line}: {field}: expected a number, got {excerpt(value)}") from None
-    if isinstance(value, list) and value and not isinstance(value[0], list) and len(value) == 3:
-        return tuple(value)
-    return value
+            values[field] = _typed(types[field], value)
+        except (TypeError, ValueError, OverflowError):
+            wanted = _TYPES[types[field].removesuffix(" | None")].wanted
+            raise InputError(f"{path}:{lines[field]}: {field}: expected {wanted}, got {excerpt(str(value))}") from None
+    try:
+        return kind(**values)
+    except ConfigError as error:
+        at = next((lines[field] for field in error.field.split(", ") if field in lines), _line(key))
+        raise InputError(f"{path}:{at}: {error}") from None
+
+
+def _typed(annotation: str, value: Any) -> Any:
+    """A YAML value as the type that a config field is annotated with; ValueError or TypeError where it is another."""
+    optional = annotation.endswith(" | None")
+    if value is None and (optional or annotation == "Any"):
+        return None
+    return _TYPES[annotation.removesuffix(" | None")].convert(value)
+
+
+def _strict(kind: type) -> Callable[[Any], Any]:
+    def convert(value: Any) -> Any:
+        if not isinstance(value, kind):
+            raise TypeError
+        return value
+
+    return convert
+
+
+def _real(value: Any) -> float:
+    """Numbers, and those words that YAML 1.1 does not take for numbers, such as 1e-10."""
+    if isinstance(value, bool):
+        raise TypeError
+    return value if isinstance(value, int) else float(value)
+
+
+def _whole(value: Any) -> int:
+    number = _real(value)
+    if not math.isfinite(number) or number != int(number):
+        raise ValueError
+    return int(number)
+
+
+def _three(value: Any) -> tuple[float, ...]:
+    if not isinstance(value, list) or len(value) != 3:
+        raise ValueError
+    return tuple(_real(entry) for entry in value)
+
+
+def _numbers(value: Any) -> Any:
+    return [_numbers(entry) for entry in value] if isinstance(value, list) else _real(value)
+
+
+def _array(value: Any) -> list[list[bool]]:
+    rows = _strict(list)(value)
+    return [[bool(_whole(int(entry))) for entry in row] for row in rows]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Type:
+    wanted: str
+    convert: Callable[[Any], Any]
+
+
+_TYPES: dict[str, _Type] = {
+    "bool": _Type("true or false", _strict(bool)),
+    "str": _Type("text", _strict(str)),
+    "int": _Type("a whole number", _whole),
+    "float": _Type("a number", _real),
+    "Real": _Type("a number", _real),
+    "Reals3": _Type("three numbers", _three),
+    "Any": _Type("numbers", _numbers),
+    "np.ndarray": _Type("rows of true or false", _array),
+} | {kind.__name__: _Type(f"one of {', '.join(kind)}", kind) for kind in (
+    CrystalShape, DetectorConvention, DetectorPivot)}
+"""How to read a value, by the annotation of its field."""
