@@ -196,11 +196,12 @@ def _signed_gratings(entry: PassTerms, scene: Scene) -> list[Tensor]:
 
 
 def _radius(choices: Choices, scene: Scene, entry: PassTerms) -> Numbers:
-    """Squared distance from the node in the shape's own measure (part B §7)."""
+    """Squared distances from the node: in reciprocal space, and in the round shape's own measure (part B §7)."""
     f = tuple(offset[0] for offset in entry.indices.offsets)
+    radii = {"rad_star_sqr": squared_radius(f, scene.lattice.radius_form)}
     if choices.shape is CrystalShape.ROUND:
-        return {"hrad_sqr": squared_radius(f, torch.diag(torch.square(scene.lattice.cells)))}
-    return {"rad_star_sqr": squared_radius(f, scene.lattice.radius_form)}
+        radii["hrad_sqr"] = squared_radius(f, torch.diag(torch.square(scene.lattice.cells)))
+    return radii
 
 
 def _segment_of(simulator: Simulator, scene: Scene, slow: int, fast: int):
