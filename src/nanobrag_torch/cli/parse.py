@@ -14,7 +14,7 @@ from ..errors import InputError, excerpt
 from .options import BY_NAME, MISNAMED, Option
 
 LARGEST_COUNT = 2**31 - 1
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _NUMBER_LIKE = re.compile(r"[+-]?(\.?\d|inf|nan)", re.IGNORECASE)
 
 
@@ -127,7 +127,7 @@ def convert(kind: str, text: str, option: str) -> Any:
 
 
 def _real(text: str) -> float | None:
-    if not _NUMBER.match(text):
+    if not _NUMBER.fullmatch(text):
         return None
     value = float(text)
     return value if math.isfinite(value) else None
