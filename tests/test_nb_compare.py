@@ -12,8 +12,8 @@ import pytest
 
 from nanobrag_torch.tools.nb_compare import main
 
-ARGUMENTS = shlex.split("-cell 70 80 90 75 85 95 -misset 10 20 30 -default_F 100 -N 4 -lambda 1.5 -detpixels 48 -pixel 1 "
-                        "-oversample 1 -nonoise -nopgm")
+ARGUMENTS = shlex.split("-cell 70 80 90 75 85 95 -misset 10 20 30 -default_F 100 -N 4 -lambda 1.5 -detpixels 48 "
+                        "-pixel 1 -oversample 1 -nonoise -nopgm")
 
 
 @pytest.fixture
