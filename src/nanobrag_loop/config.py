@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import types
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -118,8 +117,11 @@ class Identity:
 
 ENGINEER = RolePolicy(
     ("src/", "tests/", "docs/", "scripts/", "reports/", "examples/", "specs/"),
-    ("docs/fix_plan.md", "docs/fix_plan_archive.md", "docs/archive/", "docs/index.md", "docs/waivers.yaml", "reports/loop/"),
-)
+    (
+        "docs/fix_plan.md", "docs/fix_plan_archive.md", "docs/archive/", "docs/index.md", "docs/waivers.yaml",
+        "reports/loop/",
+    ),
+)  # fmt: skip
 SUPERVISOR = RolePolicy(("plans/active/", "plans/steering.yaml"))
 HARNESS = (
     "loop.sh", "supervisor.sh", "prompts/", "CLAUDE.md", "plans/loop.yaml", "plans/gates.yaml", "src/nanobrag_loop/",
@@ -270,8 +272,8 @@ def _scalar(kind: Any, node: yaml.Node, where: str, name: str) -> Any:
     value = yaml.SafeLoader("").construct_object(node, deep=True)
     if kind is Any:
         return tuple(value) if isinstance(value, list) else value
-    wanted = (int, float) if kind is float else kind
-    if isinstance(wanted, types.UnionType) or not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
+    fits = isinstance(value, (int, float) if kind is float else kind)
+    if not fits or (isinstance(value, bool) and kind is not bool):
         expected = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}[kind]
         raise ConfigError(f"{_place(node, where)}: {name}: expected {expected}, got {_shown(node)}")
     if kind in (int, float) and value < 0:
@@ -284,4 +286,6 @@ def _place(node: yaml.Node, where: str) -> str:
 
 
 def _shown(node: yaml.Node) -> str:
-    return repr(node.value) if isinstance(node, yaml.ScalarNode) else {"mapping": "a mapping", "sequence": "a list"}[node.id]
+    if isinstance(node, yaml.ScalarNode):
+        return repr(node.value)
+    return "a mapping" if isinstance(node, yaml.MappingNode) else "a list"

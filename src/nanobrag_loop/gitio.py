@@ -19,8 +19,10 @@ from nanobrag_loop.errors import GitError
 
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 # What git tells its hooks about the repository would redirect every command meant for another worktree.
-KEPT_VARIABLES = ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_SSH", "GIT_SSH_COMMAND", "GIT_EXEC_PATH",
-                  "GIT_SSL_CAINFO", "GIT_ASKPASS", "GIT_TERMINAL_PROMPT", "GIT_TRACE")  # fmt: skip
+KEPT_VARIABLES = (
+    "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_SSH", "GIT_SSH_COMMAND", "GIT_EXEC_PATH",
+    "GIT_SSL_CAINFO", "GIT_ASKPASS", "GIT_TERMINAL_PROMPT", "GIT_TRACE",
+)  # fmt: skip
 
 
 def clean_environment() -> str | None:
@@ -117,7 +119,7 @@ def commit_tree(root: Path, tree: str, parent: str, subject: str, trailers: Mapp
 
 
 def fast_forward(root: Path, branch: str, head: str) -> None:
-    """Move the checked-out `branch` to `head`; `GitError` if that would overwrite changed files or is no fast-forward."""
+    """Move the checked-out `branch` to `head`; `GitError` if that is no fast-forward or would overwrite changes."""
     try:
         git(root, "merge", "--ff-only", "--quiet", head)
     except GitError as error:
