@@ -260,7 +260,7 @@ def _crystal(resolver: _Resolver, beam: BeamConfig) -> CrystalConfig:
     settings, base = resolver.settings, resolver.base.crystal
     values = resolver.direct("crystal") | _cell(resolver, beam) | _orientation(resolver)
     values |= _custom_vector(resolver, "spindle_axis", "spindle_axis")
-    values["N_cells"] = tuple(settings.get(f"N{axis}", plain(count))
+    values["N_cells"] = tuple(settings.get(f"N{axis}", count)
                               for axis, count in zip("abc", base.N_cells, strict=True))
     values["sample_size_mm"] = _sample_size(resolver, beam)
     names = ("phisteps", "osc", "phistep")
