@@ -116,7 +116,7 @@ class Identity:
 
 
 ENGINEER = RolePolicy(
-    ("src/", "tests/", "docs/", "scripts/", "reports/", "examples/", "specs/"),
+    ("src/", "tests/", "docs/", "scripts/", "reports/", "examples/"),
     (
         "docs/fix_plan.md", "docs/fix_plan_archive.md", "docs/archive/", "docs/index.md", "docs/waivers.yaml",
         "reports/loop/",

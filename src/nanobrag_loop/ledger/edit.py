@@ -137,13 +137,14 @@ def with_completed_part(document: Document) -> Document:
 def add_item(document: Document, item_id: str, title: str, fields: Mapping[str, object]) -> Document:
     """A new item at the end of the active part, and its row at the end of the index.
 
-    fields: `spec`, `priority`, `status`, `owner` (name/date), `depends_on`, `plan`, `c`, `pytorch`, `roi`, `divergence`,
-    `risks` as texts, `criteria` as a list; what lacks is "n/a".
+    fields: `spec`, `priority`, `status`, `owner` (name/date), `depends_on`, `plan`, `c`, `pytorch`, `roi`,
+    `divergence`, `risks` as texts, `criteria` as a list; what lacks is "n/a".
     """
     if any(node.id == item_id for node in document.items):
         raise LedgerError(f"{item_id}: the ledger has an item of this id")
     get = {key: one_line(str(value), key) for key, value in fields.items() if key != "criteria" and value}
-    optional = [f"- {name}: {get[key]}\n" for key, name in (("depends_on", "Depends On"), ("plan", "Plan")) if key in get]
+    names = {"depends_on": "Depends On", "plan": "Plan"}
+    optional = [f"- {name}: {get[key]}\n" for key, name in names.items() if key in get]
     body = [
         f"## [{item_id}] {one_line(title, 'title')}\n",
         f"- Spec/AT: {get.get('spec', 'n/a')}\n",

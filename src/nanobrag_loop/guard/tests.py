@@ -1,0 +1,215 @@
+"""Tests between two trees: removed, emptied of assertions, skipped, loosened. New tests are free."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from nanobrag_loop.config import Config
+from nanobrag_loop.gitio import Change, TreePair
+from nanobrag_loop.guard import thresholds
+from nanobrag_loop.guard.assertions import Assertion, Function, assertions, cases, constants, early_returns, skips
+from nanobrag_loop.guard.assets import below
+from nanobrag_loop.guard.findings import Finding
+
+COLLECTION_HOOKS = (
+    "pytest_collection_modifyitems", "pytest_ignore_collect", "pytest_collect_file", "pytest_runtest_setup",
+    "pytest_runtest_call", "pytest_runtest_makereport", "pytest_pyfunc_call", "pytest_runtest_protocol",
+    "pytest_sessionfinish", "pytest_assertrepr_compare", "collect_ignore", "collect_ignore_glob",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Module:
+    """A parsed test file."""
+
+    path: str
+    tree: ast.Module
+
+    @cached_property
+    def functions(self) -> dict[str, Function]:
+        """Functions and methods by their qualified names."""
+        return {name: node for name, node in walk(self.tree, "") if isinstance(node, Function)}
+
+    @cached_property
+    def names(self) -> dict[str, float]:
+        plain = [node for node in self.tree.body if isinstance(node, ast.Assign | ast.AnnAssign)]
+        return constants(plain, {})
+
+    @cached_property
+    def loose(self) -> Counter[str]:
+        """Statements outside functions, imports left out."""
+        return Counter(
+            f"{name}: {ast.unparse(node)}"
+            for name, node in walk(self.tree, "")
+            if not isinstance(node, Function | ast.ClassDef | ast.Import | ast.ImportFrom | ast.Expr)
+        )
+
+    @cached_property
+    def marks(self) -> list[str]:
+        """Skips outside functions: module marks, module-level calls, decorators of classes."""
+        outer = [node for _, node in walk(self.tree, "") if not isinstance(node, Function | ast.ClassDef)]
+        classes = [node for _, node in walk(self.tree, "") if isinstance(node, ast.ClassDef)]
+        return skips([*outer, *(mark for node in classes for mark in node.decorator_list)])
+
+
+def walk(node: ast.Module | ast.ClassDef, prefix: str) -> Iterator[tuple[str, ast.stmt]]:
+    """Statements of a module and its classes, with qualified names; functions are not entered."""
+    for child in node.body:
+        name = f"{prefix}{getattr(child, 'name', '')}"
+        yield name, child
+        if isinstance(child, ast.ClassDef):
+            yield from walk(child, f"{name}.")
+
+
+def is_test(name: str) -> bool:
+    return name.rpartition(".")[2].startswith("test")
+
+
+def shape(function: Function) -> str:
+    """A function without its name."""
+    parts = [function.args, *function.body, *function.decorator_list]
+    return "\n".join(ast.dump(part) for part in parts)
+
+
+def parse(path: str, text: str | None) -> Module | None:
+    if text is None:
+        return None
+    try:
+        return Module(path, ast.parse(text))
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+
+
+def check(pair: TreePair, config: Config, frozen: bool = False) -> Iterator[Finding]:
+    """Findings T1 to T10. frozen: existing tests may not change at all."""
+    yield from thresholds.check(pair, config)
+    changes = [change for change in pair.changes if below(change.path, config.tests.roots)]
+    python = [change for change in changes if change.path.endswith(".py")]
+    after = [module for change in python if (module := parse(change.path, pair.new_text(change.path)))]
+    for change in python:
+        yield from compare_files(change, pair, after, frozen)
+    if frozen:
+        for change in changes:
+            if change.old and not change.path.endswith(".py"):
+                yield Finding("T6", change.path, "test data may not change in this route", "leave the file as it is")
+
+
+def compare_files(change: Change, pair: TreePair, after: list[Module], frozen: bool) -> Iterator[Finding]:
+    path = change.path
+    old, new = parse(path, pair.old_text(path)), next((module for module in after if module.path == path), None)
+    if new is None and change.new is not None:
+        yield Finding("T10", path, "does not parse", "mend the syntax")
+    if path.rpartition("/")[2] == "conftest.py":
+        yield from hooks(path, old, new)
+    if old is None:
+        return
+    yield from added_marks(path, old, new)
+    for name, function in old.functions.items():
+        found = counterpart(name, function, new, after, path)
+        if found is None:
+            if is_test(name) and not (new is None and change.new is not None):
+                yield Finding("T1", path, f"{name} was removed", "put the test back, or add it where it belongs now")
+            elif frozen and new is not None:
+                yield Finding("T6", path, f"{name} was removed", "leave existing test code as it is in this route")
+            continue
+        module, other = found
+        yield from compare(path, name, (function, old), (other, module))
+        if frozen and shape(function) != shape(other):
+            yield Finding("T6", path, f"{name} was changed", "leave existing tests as they are in this route")
+    if frozen and new is not None:
+        for statement in (old.loose - new.loose).elements():
+            shown = statement.partition(": ")[2].split("\n", 1)[0][:80]
+            yield Finding("T6", path, f"`{shown}` was changed", "leave existing test code as it is in this route")
+
+
+def counterpart(
+    name: str, function: Function, new: Module | None, after: list[Module], path: str
+) -> tuple[Module, Function] | None:
+    """Where a function is now: same file and name, the same code under another name, or its name in another file."""
+    if new is not None and name in new.functions:
+        return new, new.functions[name]
+    same = [module for module in after if module.path != path]
+    for module in [*([new] if new else []), *same]:
+        for other_name, other in module.functions.items():
+            if is_test(other_name) == is_test(name) and shape(other) == shape(function):
+                return module, other
+    last = name.rpartition(".")[2]
+    for module in same:
+        for other_name, other in module.functions.items():
+            if other_name.rpartition(".")[2] == last:
+                return module, other
+    return None
+
+
+def compare(path: str, name: str, old: tuple[Function, Module], new: tuple[Function, Module]) -> Iterator[Finding]:
+    """One function before and after."""
+    (function, module), (other, other_module) = old, new
+    before, after = assertions(function, module.names), assertions(other, other_module.names)
+    counts = [sum(entry.counted for entry in entries) for entries in (before, after)]
+    if counts[1] < counts[0]:
+        message = f"{name} makes {counts[1]} assertions, it made {counts[0]}"
+        yield Finding("T2", path, message, "put the assertions back")
+    yield from compare_bounds(path, name, before, after, fewer=counts[1] < counts[0])
+    added = Counter(skips([other])) - Counter(skips([function]))
+    if added:
+        yield Finding("T3", path, f"{name}: {', '.join(added)} was added", "make the test pass instead")
+    if is_test(name) and early_returns(other) > early_returns(function):
+        yield Finding("T3", path, f"{name} returns before its end", "make the test pass instead")
+    lost = Counter(cases(function)) - Counter(cases(other))
+    if cases(other) and lost:
+        yield Finding("T1", path, f"{name} lost the case {', '.join(lost)[:120]}", "put the case back")
+
+
+def compare_bounds(
+    path: str, name: str, before: list[Assertion], after: list[Assertion], fewer: bool
+) -> Iterator[Finding]:
+    left = list(after)
+    unmatched = []
+    for old in before:
+        new = next((entry for entry in left if entry.skeleton == old.skeleton), None)
+        if new is None:
+            unmatched.append(old)
+            continue
+        left.remove(new)
+        for bound, other in zip(old.bounds, new.bounds, strict=False):
+            if other.looser_than(bound):
+                message = f"{name}: `{shown(old)}` became `{shown(new)}` ({bound.value:g} to {other.value:g})"
+                yield Finding("T4", path, message, "put the bound back; loosening needs a person's signature")
+    for old in unmatched:
+        if fewer and not left:
+            continue
+        now = f"became `{shown(left.pop(0))}`" if left else "is gone"
+        yield Finding("T5", path, f"{name}: `{shown(old)}` {now}", "add a new test beside it instead")
+
+
+def shown(entry: Assertion) -> str:
+    line = " ".join(entry.text.split())
+    return line if len(line) <= 100 else line[:99] + "…"
+
+
+def added_marks(path: str, old: Module, new: Module | None) -> Iterator[Finding]:
+    added = Counter(new.marks if new else []) - Counter(old.marks)
+    if added:
+        yield Finding("T3", path, f"{', '.join(added)} was added for the whole file or class", "make the tests pass")
+
+
+def hooks(path: str, old: Module | None, new: Module | None) -> Iterator[Finding]:
+    """Hooks of a conftest that decide which tests run and how they count."""
+
+    def own(module: Module | None) -> dict[str, str]:
+        statements = list(walk(module.tree, "")) if module else []
+        named = {name: node for name, node in statements if name in COLLECTION_HOOKS}
+        for _, node in statements:
+            for target in getattr(node, "targets", []):
+                if getattr(target, "id", "") in COLLECTION_HOOKS:
+                    named[target.id] = node
+        return {name: ast.dump(node) for name, node in named.items()}
+
+    before = own(old)
+    for name, code in own(new).items():
+        if before.get(name) != code:
+            yield Finding("T3", path, f"{name} was added or changed", "make the tests pass as they are collected")
