@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..config import plain
+from ..config import Real, plain
+from ..constants import DEGREES_PER_RADIAN
 from ..experiment import Experiment
 from ..io.floatfile import write_float_image
 from ..io.pgm import write_pgm
@@ -77,6 +78,11 @@ def smv_header(experiment: Experiment, simulator: Simulator) -> SmvHeader:
         mosflm_center_mm=pair("mosflm_center_x_mm", "mosflm_center_y_mm"),
         denzo_center_mm=pair("denzo_x_beam_mm", "denzo_y_beam_mm"), dials_origin_mm=value["dials_origin_mm"],
         xds_org_px=pair("xds_orgx_px", "xds_orgy_px"), close_distance_mm=value["close_distance_mm"],
-        phi_deg=plain(crystal.phi_start_deg), osc_deg=plain(crystal.osc_range_deg),
-        twotheta_deg=value["twotheta_deg"], adc_offset=experiment.noise.adc_offset,
+        phi_deg=_through_radians(crystal.phi_start_deg), osc_deg=_through_radians(crystal.osc_range_deg),
+        twotheta_deg=_through_radians(value["twotheta_deg"]), adc_offset=experiment.noise.adc_offset,
         corrected=not experiment.quirks.header_values)
+
+
+def _through_radians(degrees: Real) -> float:
+    """An angle as the canonical program prints it: converted to radians and back, which can change its last digit."""
+    return plain(degrees) / DEGREES_PER_RADIAN * DEGREES_PER_RADIAN

@@ -6,10 +6,13 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from .digits import Loss, evaluation_loss, pixel_loss
 from .quantities import QUANTITIES, SPECIFICATION, Quantity
 
 _PLACE_LENGTH = {"setup": 0, "subpixel": 3, "ray": 4, "term": 6, "value": 0}
 _STAGE = {"setup": 0, "subpixel": 1, "ray": 1, "term": 1, "value": 2}
+_GRATINGS = ("F_latt_a", "F_latt_b", "F_latt_c")
+_SUMS = ("I_after_add", "I_sum", "intensity_f64", "intensity_f32")
 
 Place = tuple[int, ...]
 Key = tuple[str, Place, str]
@@ -52,8 +55,12 @@ def parse_trace(lines: Iterable[str]) -> Trace:
 
 
 def compare_traces(reference: Trace, other: Trace) -> list[Compared]:
-    """Every quantity of either trace in the order of computation."""
-    return [_compared(key, reference.get(key, []), other.get(key, []))
+    """Every quantity of either trace in the order of computation.
+
+    Beside the tolerances of the table, lattice factors and intensities may differ by what the reference itself loses.
+    """
+    losses = _losses(reference)
+    return [_compared(key, reference.get(key, []), other.get(key, []), losses)
             for key in sorted(reference.keys() | other.keys(), key=_order)]
 
 
@@ -95,14 +102,15 @@ def _order(key: Key) -> tuple[int, Place, int]:
     return _STAGE[kind], place, QUANTITIES[kind][name].rank
 
 
-def _compared(key: Key, reference: list[str], other: list[str]) -> Compared:
+def _compared(key: Key, reference: list[str], other: list[str], losses: _Losses) -> Compared:
     kind, place, name = key
     quantity = QUANTITIES[kind][name]
-    difference, agrees = _difference(quantity, reference, other)
+    difference, agrees = _difference(quantity, reference, other, losses.of(key))
     return Compared(kind, place, quantity, tuple(reference), tuple(other), difference, agrees)
 
 
-def _difference(quantity: Quantity, reference: list[str], other: list[str]) -> tuple[float, bool]:
+def _difference(quantity: Quantity, reference: list[str], other: list[str], loss: float) -> tuple[float, bool]:
+    """Largest relative difference, and whether it is within the tolerances and the relative loss."""
     if len(reference) != len(other):
         return math.inf, False
     try:
@@ -113,9 +121,41 @@ def _difference(quantity: Quantity, reference: list[str], other: list[str]) -> t
     for part in _parts(quantity, numbers):
         scale = max((abs(a) for a, _ in part), default=0.0)
         delta = max((_distance(a, b) for a, b in part), default=0.0)
-        agrees = agrees and delta <= quantity.rtol * scale + quantity.atol
+        agrees = agrees and delta <= (quantity.rtol + loss) * scale + quantity.atol
         worst = max(worst, delta if scale == 0 else delta / scale)
     return worst, agrees
+
+
+@dataclass(frozen=True)
+class _Losses:
+    """Relative losses of the reference's lattice factors by place, and of its pixel."""
+
+    terms: dict[Place, tuple[Loss, tuple[float, ...]]]
+    pixel: float
+
+    def of(self, key: Key) -> float:
+        kind, place, name = key
+        if name in _SUMS:
+            return self.pixel
+        if kind != "term" or place not in self.terms:
+            return 0.0
+        loss, gratings = self.terms[place]
+        if name in _GRATINGS:
+            axis = _GRATINGS.index(name)
+            return loss.gratings[axis] / abs(gratings[axis]) if gratings[axis] else 0.0
+        return {"F_latt": loss.product, "I_term": loss.intensity}.get(name, 0.0)
+
+
+def _losses(trace: Trace) -> _Losses:
+    terms, weighted = {}, []
+    cells = [float(trace.get(("setup", (), name), ["1"])[0]) for name in ("Na", "Nb", "Nc")]
+    for kind, place, name in trace:
+        if kind == "term" and name == _GRATINGS[0]:
+            gratings = tuple(float(trace[kind, place, factor][0]) for factor in _GRATINGS)
+            loss = evaluation_loss((float(trace[kind, place, axis][0]) for axis in "hkl"), cells, gratings)
+            terms[place] = loss, gratings
+            weighted.append((float(trace[kind, place, "I_term"][0]), loss))
+    return _Losses(terms, pixel_loss(weighted))
 
 
 def _parts(quantity: Quantity, numbers: list[tuple[float, float]]) -> Iterable[list[tuple[float, float]]]:

@@ -81,8 +81,11 @@ def _shape(generator: random.Random) -> Words:
         words += ["-N", str(generator.randrange(1, 12))]
     elif counts < 0.85:
         words += [word for axis in "abc" for word in (f"-N{axis}", str(generator.randrange(1, 12)))]
-    else:
+    elif counts < 0.93:
         words += ["-xtalsize", _uniform(generator, 1e-5, 6e-5)]
+    else:
+        for names in (("-sample_x", "-xtal_thick"), ("-sample_y", "-width"), ("-sample_z", "-height")):
+            words += [generator.choice(names), _uniform(generator, 1e-5, 6e-5)]
     return words + _maybe(generator, 0.3, lambda: ["-fudge", _uniform(generator, 0.3, 1.6)])
 
 
@@ -95,6 +98,8 @@ def _beam(generator: random.Random) -> Words:
     words += _maybe(generator, 0.15, lambda: ["-hdivrange", _uniform(generator, 1, 9), "-hdivstep",
                                               _uniform(generator, 1, 4)])
     words += _maybe(generator, 0.15, lambda: ["-vdivrange", _uniform(generator, 1, 9)])
+    words += _maybe(generator, 0.05, lambda: [generator.choice(["-hdivsteps", "-vdivsteps"]), "2"])
+    words += _maybe(generator, 0.05, lambda: ["-vdivstep", _uniform(generator, 1, 4)])
     words += _maybe(generator, 0.2, lambda: [generator.choice(["-square_div", "-round_div"])])
     words += _maybe(generator, 0.3, lambda: ["-fluence", _uniform(generator, 1e26, 2e29)])
     words += _maybe(generator, 0.15, lambda: ["-flux", _uniform(generator, 1e11, 1e13), "-exposure", _uniform(
@@ -110,7 +115,11 @@ def _polarization(generator: random.Random) -> Words:
 def _detector(generator: random.Random) -> Words:
     pixels = [generator.randrange(12, 33) for _ in range(2)]
     pixel = generator.uniform(0.3, 3)
-    words = ["-pixel", _number(pixel), "-detpixels_f", str(pixels[0]), "-detpixels_s", str(pixels[1])]
+    if generator.random() < 0.85:
+        words = ["-pixel", _number(pixel), "-detpixels_f", str(pixels[0]), "-detpixels_s", str(pixels[1])]
+    else:
+        extents = [(count + generator.uniform(-0.4, 0.4)) * pixel for count in pixels]
+        words = ["-pixel", _number(pixel), "-detsize_f", _number(extents[0]), "-detsize_s", _number(extents[1])]
     words += generator.choice([["-distance", _uniform(generator, 40, 150)]] * 3 + [
         ["-close_distance", _uniform(generator, 40, 150)]])
     words += _convention(generator, [count * pixel for count in pixels], pixels)
@@ -128,7 +137,12 @@ def _convention(generator: random.Random, size: list[float], pixels: list[int]) 
     words = [generator.choice(["-mosflm", "-mosflm", "-adxv", "-denzo", "-xds", "-dials"])]
     if generator.random() < 0.15:
         words += ["-beam_vector", "0", "0", "1", "-fdet_vector", "0.8", "0.6", "0", "-sdet_vector", "-0.6", "0.8", "0",
-                  "-odet_vector", "0", "0", "1", "-polar_vector", "0", "1", "0.1", "-spindle_axis", "0.6", "0.8", "0"]
+                  "-odet_vector", "0", "0", generator.choice(["0", "1", "3"]), "-polar_vector", "0", "1", "0.1",
+                  "-spindle_axis", "0.6", "0.8", "0"]
+    words += _maybe(generator, 0.1, lambda: ["-twotheta_axis", *(_uniform(generator, -1, 1) for _ in range(3))])
+    words += _maybe(generator, 0.05, lambda: ["-pix0_vector", "0.1", "0.02", "-0.03"])
+    words += _maybe(generator, 0.15, lambda: ["-Xclose", _uniform(generator, 0, size[0]), "-Yclose",
+                                              _uniform(generator, 0, size[1])])
     words += _maybe(generator, 0.4, lambda: ["-Xbeam", _uniform(generator, 0, size[1]), "-Ybeam",
                                              _uniform(generator, 0, size[0])])
     return words + _maybe(generator, 0.3, lambda: ["-ORGX", _uniform(generator, 0, pixels[0]), "-ORGY",
@@ -161,7 +175,7 @@ def _mosaic(generator: random.Random) -> Words:
 
 
 def _sampling(generator: random.Random) -> Words:
-    words = ["-oversample", str(generator.choice([1, 1, 2, 3]))]
+    words = generator.choice([["-oversample", str(generator.choice([1, 1, 2, 3]))]] * 12 + [[]])
     for factor in ("polar", "omega"):
         words += _maybe(generator, 0.12, lambda factor=factor: [f"-oversample_{factor}"])
     return words + _maybe(generator, 0.15, lambda: ["-dmin", _uniform(generator, 1, 6)])
