@@ -37,20 +37,26 @@ def documented_differences() -> list[Difference]:
                        found["clean"]) for found in _SECTION.finditer(PAGE.read_text())]
 
 
-def measure(commands: tuple[str, ...], quantity: str, *, clean: bool, capsys) -> str:
+def measure(entry: Difference, *, clean: bool, capsys) -> str:
     """The quantity after running the commands in the current folder, printed as the page prints it."""
-    for line in commands:
+    for line in entry.commands:
         if not line.startswith("nanoBragg "):
             subprocess.run(["bash", "-c", line], check=True)
             continue
-        words = shlex.split(line)[1:]
-        last = line == commands[-1]
-        assert main([*words, "-quiet", *(["-clean"] if clean and last else [])]) == 0, line
-        messages = capsys.readouterr().err
-    return _read(quantity, messages)
+        last = line == entry.commands[-1]
+        assert main([*_words(line), "-quiet", *(["-clean"] if clean and last else [])]) == 0, line
+    return read_off(entry.quantity, capsys.readouterr().err)
 
 
-def _read(quantity: str, messages: str) -> str:
+def run_lines(lines: tuple[str, ...], binary: Path) -> None:
+    """The same lines with another program in the place of this one."""
+    for line in lines:
+        command = [str(binary), *_words(line)] if line.startswith("nanoBragg ") else ["bash", "-c", line]
+        subprocess.run(command, check=True, capture_output=True)
+
+
+def read_off(quantity: str, messages: str = "") -> str:
+    """A quantity of the page from the files in the current folder, or from what the last run said."""
     kind, _, rest = quantity.partition("[")
     if kind == "warning seed":
         return "seed" if "seed 7;" in messages else "clock"
@@ -65,3 +71,7 @@ def _read(quantity: str, messages: str) -> str:
     raw = Path("image.pgm").read_bytes()
     side = int(raw.split(b"\n")[1].split()[0])
     return str(raw[-side * side:][slow * side + fast])
+
+
+def _words(line: str) -> list[str]:
+    return shlex.split(line)[1:]
