@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from parity.live import built_c_image, built_c_program, c_image, live_c_program, summary  # noqa: F401
+
 
 def pytest_configure(config) -> None:
     """Share the cores among workers that run side by side, before torch is imported here or in a program under test."""
@@ -12,8 +14,10 @@ def pytest_configure(config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
-    """Print what tests recorded by `record_property("figure", text)`."""
-    for report in [*terminalreporter.stats.get("passed", []), *terminalreporter.stats.get("failed", [])]:
+    """Print what tests recorded by `record_property("figure", text)`, and how many live comparisons ran."""
+    reports = [*terminalreporter.stats.get("passed", []), *terminalreporter.stats.get("failed", [])]
+    terminalreporter.write_line(summary(reports))
+    for report in reports:
         for name, text in report.user_properties:
             if name == "figure":
                 terminalreporter.write_line(text)

@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .digits import Loss, evaluation_loss, pixel_loss
+from .digits import evaluation_loss, pixel_loss
 from .quantities import QUANTITIES, SPECIFICATION, Quantity
 
 _PLACE_LENGTH = {"setup": 0, "subpixel": 3, "ray": 4, "term": 6, "value": 0}
 _STAGE = {"setup": 0, "subpixel": 1, "ray": 1, "term": 1, "value": 2}
 _GRATINGS = ("F_latt_a", "F_latt_b", "F_latt_c")
-_SUMS = ("I_after_add", "I_sum", "intensity_f64", "intensity_f32")
+_SUMS = ("I_sum", "intensity_f64", "intensity_f32")
 
 Place = tuple[int, ...]
 Key = tuple[str, Place, str]
@@ -128,22 +128,14 @@ def _difference(quantity: Quantity, reference: list[str], other: list[str], loss
 
 @dataclass(frozen=True)
 class _Losses:
-    """Relative losses of the reference's lattice factors by place, and of its pixel."""
+    """Relative losses of the reference's lattice factors and intensities by place and name, and of its pixel."""
 
-    terms: dict[Place, tuple[Loss, tuple[float, ...]]]
+    terms: dict[Place, dict[str, float]]
     pixel: float
 
     def of(self, key: Key) -> float:
-        kind, place, name = key
-        if name in _SUMS:
-            return self.pixel
-        if kind != "term" or place not in self.terms:
-            return 0.0
-        loss, gratings = self.terms[place]
-        if name in _GRATINGS:
-            axis = _GRATINGS.index(name)
-            return loss.gratings[axis] / abs(gratings[axis]) if gratings[axis] else 0.0
-        return {"F_latt": loss.product, "I_term": loss.intensity}.get(name, 0.0)
+        _, place, name = key
+        return self.pixel if name in _SUMS else self.terms.get(place, {}).get(name, 0.0)
 
 
 def _losses(trace: Trace) -> _Losses:
@@ -151,10 +143,11 @@ def _losses(trace: Trace) -> _Losses:
     cells = [float(trace.get(("setup", (), name), ["1"])[0]) for name in ("Na", "Nb", "Nc")]
     for kind, place, name in trace:
         if kind == "term" and name == _GRATINGS[0]:
-            gratings = tuple(float(trace[kind, place, factor][0]) for factor in _GRATINGS)
+            gratings = [float(trace[kind, place, factor][0]) for factor in _GRATINGS]
             loss = evaluation_loss((float(trace[kind, place, axis][0]) for axis in "hkl"), cells, gratings)
-            terms[place] = loss, gratings
             weighted.append((float(trace[kind, place, "I_term"][0]), loss))
+            terms[place] = dict(zip(_GRATINGS, loss.gratings, strict=True)) | {
+                "F_latt": loss.product, "I_term": loss.intensity, "I_after_add": pixel_loss(weighted)}
     return _Losses(terms, pixel_loss(weighted))
 
 
