@@ -13,16 +13,16 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from nanobrag_loop import book, gates, gitio, landing, manifest, measure, preparation, watch, worktrees
+from nanobrag_loop import gates, gitio, guarding, landing, manifest, measure, preparation, sync, watch, worktrees
 from nanobrag_loop.agents import process
 from nanobrag_loop.agents.adapters import ADAPTERS
 from nanobrag_loop.agents.result import BadResult, Claim, clean, read
 from nanobrag_loop.config import Config
 from nanobrag_loop.decide import Decision, Evidence, decide
-from nanobrag_loop.errors import RefusedError
+from nanobrag_loop.errors import GitError, RefusedError
 from nanobrag_loop.preparation import Base, Preparation
 from nanobrag_loop.records import Record
 from nanobrag_loop.runs import Clock, Run, open_run, stamp, stop_requested, utc_now
@@ -145,7 +145,7 @@ class Cycle:
         agent, limits = self.run.journal["agent"], self.config.limits.run
         bounds = process.RunLimits(
             wall_s=limits.wall_s, idle_s=limits.idle_s, after_result_s=limits.after_result_s,
-            log_bytes=int(limits.log_mib * 1024 * 1024), tokens=limits.tokens, usd=limits.usd,
+            log_bytes=int(limits.log_mib * 1024 * 1024), tokens=limits.tokens or None, usd=limits.usd or None,
             kill_grace_s=min(10.0, limits.wall_s / 4),
         )  # fmt: skip
         watcher = ADAPTERS[agent["events"]](self.run.file("result.json"))
@@ -185,13 +185,13 @@ class Cycle:
             found += watch.own_commits(self.root, self.tree_folder, base, self.run.id)
             tree = worktrees.result_tree(self.tree_folder, base, self.run.file("index"))
             found += [
-                book.finding("P3", name, "an ignored file was forced into the index")
+                watch.finding("P3", name, "an ignored file was forced into the index")
                 for name in worktrees.forced(self.tree_folder, base, tree)
             ]
-        except gitio.GitError as error:
+        except GitError as error:
             # The agent broke its own worktree; what lies there cannot be read as a change.
             found.append(
-                book.finding(
+                watch.finding(
                     "P8", str(self.tree_folder), f"the worktree is no longer readable: {clean(str(error), 120)}"
                 )
             )
@@ -200,7 +200,7 @@ class Cycle:
         self.run.file("change.patch").write_text(worktrees.patch(self.root, base, tree), errors="surrogateescape")
         claim, problem = self.claim()
         self.mark(
-            "collected", tree=tree, paths=worktrees.changed_paths(self.root, base, tree), escapes=[f.as_dict() for f in found],
+            "collected", tree=tree, paths=worktrees.changed_paths(self.root, base, tree), escapes=found,
             claim=claim.as_dict() if claim else None, claim_problem=problem,
         )  # fmt: skip
 
@@ -222,8 +222,8 @@ class Cycle:
         findings = list(journal["escapes"])
         if journal["paths"]:
             role, route = journal["role"], journal["route"]["name"]
-            found = book.guard(self.root, self.config, journal["base"], journal["tree"], role, route)
-            findings += [finding.as_dict() for finding in found]
+            found = guarding.findings(self.root, self.config, journal["base"], journal["tree"], role, route)
+            findings += found
         self.mark("guarded", findings=findings)
 
     def refusals(self) -> list[str]:
@@ -297,11 +297,11 @@ class Cycle:
         tree = worktrees.rebased_tree(self.root, self.check_folder, journal["base"], journal["tree"], tip)
         if tree is None:
             return Decision("partial", f"passes at its base, conflicts with {tip[:12]}", keep_branch=True)
-        found = book.guard(self.root, self.config, tip, tree, journal["role"], journal["route"]["name"])
+        found = guarding.findings(self.root, self.config, tip, tree, journal["role"], journal["route"]["name"])
         gate_file = preparation.gate_book(Base(self.root, tip))
         own = gate_file.of(journal["item"])
         results = self.gates_on(tree, gate_file, own, self.run.file("gates-tip"))
-        if any(finding.severity == "E" for finding in found) or not gates.all_pass(results):
+        if any(row["severity"] == "E" for row in found) or not gates.all_pass(results):
             return Decision("partial", f"passes at its base, not on {tip[:12]}", keep_branch=True)
         self.run.note(tree=tree, carried_to=tip)
         return decision
@@ -352,7 +352,7 @@ class Cycle:
 
     def push(self) -> None:
         if self.config.push == "after-cycle":
-            gitio.push(self.root, self.config.branch)
+            sync.push(self.root, self.config.branch)
         self.mark("pushed")
 
     def close(self) -> None:
@@ -364,19 +364,21 @@ class Cycle:
 LIMIT_CODES = {"wall": "L1", "idle": "L2", "log": "L3", "after-result": "L4", "tokens": "L5", "usd": "L6", "stop": "L7"}
 
 
-def limit_findings(outcome: Mapping) -> list:
+def limit_findings(outcome: Mapping) -> list[dict]:
     """Findings about the agent as a process: the limit that ended it, processes that it left or that resisted."""
     found = []
     code = LIMIT_CODES.get(outcome["ended"])
     if code == "L4":
         # The result was complete by then, so this is reported and does not refuse by itself.
-        found.append(book.finding(code, "agent", "the agent did not end after its result and was ended", severity="W"))
+        found.append(watch.finding(code, "agent", "the agent did not end after its result and was ended", severity="W"))
     elif code:
-        found.append(book.finding(code, "agent", f"the agent was ended by the {outcome['ended']} limit"))
+        found.append(watch.finding(code, "agent", f"the agent was ended by the {outcome['ended']} limit"))
     if outcome["left"]:
-        found.append(book.finding("L8", "agent", f"the agent left {len(outcome['left'])} processes behind; they were ended"))
+        found.append(
+            watch.finding("L8", "agent", f"the agent left {len(outcome['left'])} processes behind; they were ended")
+        )
     if code and outcome["exit_code"] == -signal.SIGKILL:
-        found.append(book.finding("L9", "agent", "the agent ignored the request to end and was killed"))
+        found.append(watch.finding("L9", "agent", "the agent ignored the request to end and was killed"))
     return found
 
 
@@ -387,7 +389,7 @@ def start(root: Path, common: Path, config: Config, plan: Preparation, clock: Cl
     facts: Mapping = {
         "item": plan.item.id, "attempt": plan.attempt, "base": plan.base.commit, "item_sha256": plan.item.sha256,
         "criteria": len(plan.item.exit_criteria), "agent": agent, "route": vars(plan.route), "parity": vars(plan.parity),
-        "prompt_sha256": manifest.sha256_text(plan.prompt), "limits": vars(config.limits.run),
+        "prompt_sha256": manifest.sha256_text(plan.prompt), "limits": asdict(config.limits.run),
     }  # fmt: skip
     run = open_run(root, "engineer", facts, clock)
     run.file("prompt.md").write_text(plan.prompt, encoding="utf-8", errors="surrogateescape")

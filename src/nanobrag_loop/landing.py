@@ -49,13 +49,13 @@ def land(root: Path, config: Config, folder: Path, tip: str, parcel: Parcel) -> 
         worktrees.take_paths(folder, parcel.tree, parcel.paths)
         subject = f"{parcel.item}: {parcel.record.summary or 'change of attempt ' + str(parcel.record.attempt)}"
         gitio.commit(folder, subject[:100], parcel.trailers, config)
-    number = book.next_attempt(text, config.ledger, parcel.item)
+    number = book.next_attempt(text, parcel.item)
     merged = parcel.decision.merge and bool(parcel.paths)
     record, kept = evidence(folder, replace(parcel.record, attempt=number, merged=merged), parcel)
     target = folder / record.path
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(record.text(), encoding="utf-8")
-    updated = ledger_text(text, config, parcel, record, number)
+    updated = ledger_text(text, parcel, record, number)
     (folder / config.ledger).write_text(updated, encoding="utf-8", errors="surrogateescape")
     problems = book.new_errors(text, updated, config.ledger)
     if problems:
@@ -81,19 +81,14 @@ def evidence(folder: Path, record: Record, parcel: Parcel) -> tuple[Record, list
     return replace(record, artifacts=tuple(artifact.as_dict() for artifact in listed)), sorted(kept)
 
 
-def ledger_text(text: str, config: Config, parcel: Parcel, record: Record, number: int) -> str:
+def ledger_text(text: str, parcel: Parcel, record: Record, number: int) -> str:
     """The ledger with one attempt more, and the status that the decision allows."""
     folders = {f"{Path(str(row['path'])).parent}/" for row in record.artifacts if row["kept"] == "git"}
     cited = [str(record.path), *sorted(folders)]
-    entry = {**parcel.entry, "artifacts": ", ".join(f"`{name}`" for name in cited[:4])}
-    updated = book.add_attempt(text, config.ledger, parcel.item, number, entry)
-    if record.first_divergence and parcel.decision.result in ("diagnostic", "partial", "success"):
-        updated = book.set_first_divergence(updated, config.ledger, parcel.item, record.first_divergence)
-    if parcel.decision.close:
-        return book.complete(updated, config.ledger, parcel.item)
-    if parcel.block:
-        return book.set_status(updated, config.ledger, parcel.item, "blocked")
-    return updated
+    entry = {**parcel.entry, "Artifacts": ", ".join(f"`{name}`" for name in cited[:4])}
+    divergence = record.first_divergence if parcel.decision.result != "failed" else None
+    changes = book.Changes(divergence or "", parcel.decision.close, "blocked" if parcel.block else "")
+    return book.with_attempt(text, parcel.item, number, entry, changes)
 
 
 def entry_of(
@@ -108,9 +103,9 @@ def entry_of(
     return {
         "date": record.at[:10],
         "result": f"{decision.result}{note[:260]}. {record.summary or 'No summary was given.'}",
-        "metrics": clip("; ".join(parts)) or "n/a",
-        "observations": clip(" ".join(observations)) or "none",
-        "next_actions": clip(" ".join(follow)) or "none",
+        "Metrics": clip("; ".join(parts)) or "n/a",
+        "Observations/Hypotheses": clip(" ".join(observations)) or "none",
+        "Next Actions": clip(" ".join(follow)) or "none",
     }
 
 
@@ -122,7 +117,7 @@ def clip(text: str) -> str:
 def changed_ledger_files(folder: Path) -> list[str]:
     """Files that the ledger's operations wrote: the ledger itself, its archive."""
     status = gitio.git(folder, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", "docs/")
-    rows = worktrees.split(status)
+    rows = gitio.split(status)
     return [row[3:] for row in rows]
 
 

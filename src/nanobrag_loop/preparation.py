@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from nanobrag_loop import book, gates, gitio, prompts, records, routing, select, steering
+from nanobrag_loop import book, gates, gitio, guarding, prompts, records, routing, select, steering
 from nanobrag_loop.agents.adapters import ADAPTERS
 from nanobrag_loop.config import Config
 from nanobrag_loop.errors import ConfigError, RefusedError
@@ -166,7 +166,7 @@ def prompt_values(
         "limits": {"wall_s": config.limits.run.wall_s, "idle_s": config.limits.run.idle_s},
         "parity": {"state": parity.state, "reason": parity.reason},
         "plan": plan_tasks(base, item),
-        "protected_count": len(book.protected(base, config)),
+        "protected_count": guarding.protected_count(base.root, base.commit, config),
         "records": [],
         "route": {"name": route.name, "reason": route.reason},
         "steering": list(advice.directives) if advice.next_item in (None, item.id) else [],
@@ -186,4 +186,4 @@ def plan_tasks(base: Base, item: FrozenItem) -> dict | None:
     text = base.text(path) if path else None
     if text is None:
         return None
-    return {"path": path, "open": [task for task in book.plan_tasks(text) if task["state"] != "[X]"][:20]}
+    return {"path": path, "open": [task for task in guarding.plan_tasks(text) if task["state"] != "[X]"][:20]}

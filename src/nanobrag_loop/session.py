@@ -12,12 +12,11 @@ from nanobrag_loop import gates, preparation, sync
 from nanobrag_loop.config import Config
 from nanobrag_loop.cycle import Cycle, resume, start
 from nanobrag_loop.decide import Decision
-from nanobrag_loop.errors import RefusedError
-from nanobrag_loop.gitio import git
+from nanobrag_loop.errors import BREAKER, BUDGET, FINDINGS, NO_RESULT, OK, RefusedError
+from nanobrag_loop.gitio import common_dir, git
 from nanobrag_loop.preparation import REPEATABLE, Base, NothingToDo, Wish
 from nanobrag_loop.runs import Clock, Run, stop_requested, unfinished, utc_now
 
-OK, FINDINGS, BUDGET, NO_RESULT, BREAKER = 0, 1, 6, 7, 8
 SAME_FAILURE = 3
 
 
@@ -85,7 +84,7 @@ class Session:
     after_cycle: Callable[[int], object] = lambda done: None
 
     def __post_init__(self) -> None:
-        self.common = sync.common_dir(self.root)
+        self.common = common_dir(self.root)
         self.breaker = Breaker(self.config.limits.session)
         self.begin = time.monotonic()
         self.usd = 0.0

@@ -185,7 +185,7 @@ class Turn:
             if item is None or item.status == "done" or row.get("status") not in STATUSES:
                 self.refused.append(f"status change {clean(json.dumps(row), 120)}")
             elif row["status"] != item.status:
-                text = book.set_status(text, self.config.ledger, item.id, row["status"])
+                text = book.set_status(text, item.id, row["status"])
         for key in ("new_items", "plan_marks"):
             for row in proposals.get(key) or []:
                 self.refused.append(f"{key}: {clean(json.dumps(row), 120)}: left to a person")

@@ -28,10 +28,6 @@ class Upstream:
     note: str = ""
 
 
-def common_dir(root: Path) -> Path:
-    return (root / git(root, "rev-parse", "--git-common-dir").strip()).resolve()
-
-
 def preflight(root: Path, branch: str) -> None:
     """`RefusedError` unless HEAD is on `branch` and no other operation of git is under way."""
     folder = Path(git(root, "rev-parse", "--absolute-git-dir").strip())

@@ -10,8 +10,22 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from nanobrag_loop import gitio, worktrees
-from nanobrag_loop.book import finding
 from nanobrag_loop.worktrees import Sentinel
+
+
+REMEDIES = {
+    "P3": "leave out what git ignores",
+    "P6": "propose files; the runner commits",
+    "P7": "work in the worktree only; if a person changed this file, run again",
+    "P8": "leave git's configuration, hooks and remotes alone",
+    "L": "see limits.run in plans/loop.yaml",
+}
+
+
+def finding(code: str, path: str, message: str, severity: str = "E") -> dict[str, str]:
+    """One finding of the runner, of the same form as those of the guard."""
+    remedy = REMEDIES.get(code) or REMEDIES[code[0]]
+    return {"code": code, "severity": severity, "path": path, "message": message, "remedy": remedy}
 
 
 def committer(run_id: str) -> str:
@@ -19,7 +33,7 @@ def committer(run_id: str) -> str:
     return f"run-{run_id}@nbloop.invalid"
 
 
-def escapes(root: Path, common: Path, before: Mapping, kept: Path, run_id: str, branch: str) -> list:
+def escapes(root: Path, common: Path, before: Mapping, kept: Path, run_id: str, branch: str) -> list[dict]:
     """Findings P6, P7, P8 after an agent run; git's configuration, hooks and refs are as before afterwards."""
     found = []
     for name in worktrees.put_back_git_files(common, kept, before["files"]):
@@ -53,7 +67,7 @@ def made_by(root: Path, old: str | None, new: str | None, run_id: str) -> bool:
     return committer(run_id) in gitio.git(root, "log", "--format=%ce", f"{old}..{new}").split()
 
 
-def own_commits(root: Path, folder: Path, base: str, run_id: str) -> list:
+def own_commits(root: Path, folder: Path, base: str, run_id: str) -> list[dict]:
     """A finding if HEAD of the agent's worktree is not where it was put."""
     head = gitio.git(folder, "rev-parse", "HEAD").strip()
     if head == base:

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanobrag_loop.gitio import GitError, git
+from nanobrag_loop.errors import GitError
+from nanobrag_loop.gitio import git, split
 
 IDENTITY = {
     "GIT_AUTHOR_NAME": "nb-loop", "GIT_AUTHOR_EMAIL": "nb-loop@localhost",
@@ -32,10 +33,6 @@ def remove(root: Path, folder: Path) -> None:
     if folder.exists():
         shutil.rmtree(folder, ignore_errors=True)
     git(root, "worktree", "prune")
-
-
-def split(text: str) -> list[str]:
-    return [entry for entry in text.split("\0") if entry]
 
 
 def result_tree(folder: Path, base: str, index: Path) -> str:

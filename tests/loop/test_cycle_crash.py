@@ -19,7 +19,7 @@ PHASES = [phase for phase in runs.PHASES if phase != "opened"]
 RUNNER = """
 import os, signal, sys
 from pathlib import Path
-from nanobrag_loop import config, landing, runs, sync, worktrees
+from nanobrag_loop import config, gitio, landing, runs
 from nanobrag_loop.preparation import Wish
 from nanobrag_loop.session import Session
 
@@ -36,7 +36,7 @@ if moment == "after the merge, before its mark":
     landing.merge = lambda *args: (merge(*args), die())
 if moment == "before the commit":
     landing.stage = die
-with runs.lock(sync.common_dir(root) / "nbloop.lock", "test"):
+with runs.lock(gitio.common_dir(root) / "nbloop.lock", "test"):
     Session(root, config.load(root), Wish(agent="fake"), 1, observe=observe).run()
 """
 
@@ -53,7 +53,9 @@ def test_killed(tmp_path, moment):
     wait = [{"sleep": 30}] if moment == "running" else []
     toy.scenario(*FIX, *wait, SUCCESS)
     head = toy.head()
-    done = subprocess.run([sys.executable, "-c", RUNNER, str(toy.root), moment], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", RUNNER, str(toy.root), moment], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == -signal.SIGKILL, done.stderr
     run = runs.all_runs(toy.root)[-1]
     if moment == "closed":

@@ -137,7 +137,9 @@ def test_the_branch_moved_meanwhile(toy):
     """A person commits while the agent runs: the change is carried over, guarded and measured again."""
     toy.scenario({"sleep": 1}, *FIX)
     loop = subprocess.Popen(
-        [sys.executable, "-m", "nanobrag_loop", "run", "--role", "engineer", "--agent", "fake"], cwd=toy.root, stderr=subprocess.PIPE
+        [sys.executable, "-m", "nanobrag_loop", "run", "--role", "engineer", "--agent", "fake"],
+        cwd=toy.root,
+        stderr=subprocess.PIPE,
     )
     while not any(run.phase == "running" for run in runs.all_runs(toy.root)):
         time.sleep(0.05)
@@ -153,7 +155,9 @@ def test_the_branch_moved_meanwhile(toy):
 def test_two_loops_at_once(toy):
     toy.scenario({"sleep": 2}, *FIX)
     first = subprocess.Popen(
-        [sys.executable, "-m", "nanobrag_loop", "run", "--role", "engineer", "--agent", "fake"], cwd=toy.root, stderr=subprocess.PIPE
+        [sys.executable, "-m", "nanobrag_loop", "run", "--role", "engineer", "--agent", "fake"],
+        cwd=toy.root,
+        stderr=subprocess.PIPE,
     )
     while not runs.all_runs(toy.root):
         time.sleep(0.05)
@@ -202,12 +206,14 @@ def test_full_disk(toy):
     """A limit on file size stands for the full disk: the run stops, and goes on when there is room."""
     toy.scenario(*FIX)
     code = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY));"
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (1500, resource.RLIM_INFINITY));"
         "import runpy; sys.argv = ['nb-loop', 'run', '--role', 'engineer', '--agent', 'fake'];"
         "runpy.run_module('nanobrag_loop', run_name='__main__')"
     )
     head = toy.head()
-    done = subprocess.run([sys.executable, "-c", code], cwd=toy.root, capture_output=True, text=True, timeout=60, env=dict(os.environ))
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=toy.root, capture_output=True, text=True, timeout=60, env=dict(os.environ)
+    )
     assert done.returncode not in (0, None)
     assert toy.head() == head
     assert "Traceback" not in done.stderr
@@ -227,6 +233,15 @@ def test_nothing_left_to_do(toy):
 def test_dry_run_changes_nothing(toy):
     before = sh(toy.root, "sh", "-c", "find . -type f -not -path './.git/index' | sort | xargs sha256sum | sha256sum")
     done = toy.loop("run", "--dry-run")
-    for word in ("route    debug", "item     TOY-001, attempt 1", "chosen: in_progress", "TOY-001#1 (criterion 1, text)", "# Debug: TOY-001"):
+    for word in (
+        "route    debug",
+        "item     TOY-001, attempt 1",
+        "chosen: in_progress",
+        "TOY-001#1 (criterion 1, text)",
+        "# Debug: TOY-001",
+    ):
         assert word in done.stdout
-    assert sh(toy.root, "sh", "-c", "find . -type f -not -path './.git/index' | sort | xargs sha256sum | sha256sum") == before
+    assert (
+        sh(toy.root, "sh", "-c", "find . -type f -not -path './.git/index' | sort | xargs sha256sum | sha256sum")
+        == before
+    )

@@ -36,7 +36,7 @@ INCIDENTS = {
     "edits the gates": ([{"replace": {"path": "plans/gates.yaml", "old": "value: 0.001", "new": "value: 1"}}], {"A10", "P1"}),
     "edits the ledger": ([{"replace": {"path": "docs/fix_plan.md", "old": "≤ 0.001", "new": "≤ 1"}}], {"P1", "P2"}),
     "claims success without evidence": ([], {"G1"}),
-    "reports nothing": ([], {"no report"}),
+    "reports nothing": ([], {"no", "report:"}),
     "commits with --no-verify": ([{"delete": "loop.sh"}, {"shell": "git add loop.sh; git commit -q --no-verify -m x"}], {"P6"}),
     "moves the branch itself": (
         [*FIX, {"shell": "git add src; git commit -q --no-verify -m x; git update-ref refs/heads/main HEAD"}], {"P6"}),
@@ -70,8 +70,8 @@ def test_incident(tmp_path, name):
 
     record = json.loads(next((toy.root / "reports/loop").glob("*/*.json")).read_text())
     assert record["result"] == "failed", done.stderr
-    assert {row["code"] for row in record["guard"]} | set(record["reason"].split()) >= {word for code in codes for word in code.split()} \
-        or all(code in record["reason"] for code in codes)  # fmt: skip
+    found = {row["code"] for row in record["guard"]} | set(record["reason"].split())
+    assert found >= codes, record
     assert toy.tree_without_ledger() == before
     assert toy.git("rev-list", "--count", f"{head}..main").strip() == "1"
     assert toy.ledger().count(f"reports/loop/{record['run'][:4]}/{record['run']}") == 1
@@ -83,7 +83,7 @@ def test_incident(tmp_path, name):
 
     page = tmp_path / "report.html"
     toy.loop("report", "--html", str(page))
-    assert all(code.split()[0] in page.read_text() for code in codes)
+    assert all(code in page.read_text() for code in codes)
     assert f"{ITEM}" in page.read_text()
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from nanobrag_loop import preparation, runs, sync
 from nanobrag_loop.config import Config
-from nanobrag_loop.errors import GitError, RefusedError
+from nanobrag_loop.errors import GitError, LoopError, RefusedError
 from nanobrag_loop.gates import GATES_FILE
-from nanobrag_loop.gitio import git
+from nanobrag_loop.gitio import common_dir, git
 from nanobrag_loop.preparation import Base, NothingToDo, Preparation, Wish
 from nanobrag_loop.session import Session
 from nanobrag_loop.supervise import PLANNER, Turn
@@ -45,12 +45,21 @@ def positive(text: str) -> int:
 
 
 def main(args: argparse.Namespace, root: Path, config: Config) -> int:
+    try:
+        return start(args, root, config)
+    except OSError as error:
+        # A full disk, above all: what the journal says is done is done, the rest is done again.
+        place = error.filename or root
+        raise LoopError(f"{place}: {error.strerror}", remedy="mend that, then: nb-loop run --resume") from None
+
+
+def start(args: argparse.Namespace, root: Path, config: Config) -> int:
     if args.override_route and not sys.stdin.isatty():
         raise RefusedError("--override-route is for a person at a terminal")
     wish = Wish(args.item, args.agent, args.route, args.override_route)
     if args.dry_run:
         return dry_run(root, config, wish)
-    common = sync.common_dir(root)
+    common = common_dir(root)
     with runs.lock(common / "nbloop.lock", f"nb-loop run --role {args.role}"):
         session = Session(
             root, config, wish, args.n or 1, say=say, mirror=mirror if args.verbose else None, pull=not args.no_pull

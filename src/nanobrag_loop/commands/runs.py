@@ -11,7 +11,7 @@ from nanobrag_loop import manifest, records, runs, sync
 from nanobrag_loop.accept import accept, reject
 from nanobrag_loop.config import Config
 from nanobrag_loop.gates import GateResult
-from nanobrag_loop.gitio import git
+from nanobrag_loop.gitio import common_dir, git
 from nanobrag_loop.preparation import Wish
 from nanobrag_loop.session import Session, summary
 
@@ -86,7 +86,7 @@ def diff_run(args: argparse.Namespace, root: Path, config: Config) -> int:
 
 
 def accept_run(args: argparse.Namespace, root: Path, config: Config) -> int:
-    common = sync.common_dir(root)
+    common = common_dir(root)
     with runs.lock(common / "nbloop.lock", "nb-loop runs accept"):
         sync.preflight(root, config.branch)
         print(accept(root, common, config, runs.find(root, args.run)))
@@ -99,7 +99,7 @@ def reject_run(args: argparse.Namespace, root: Path, config: Config) -> int:
 
 
 def resume_runs(args: argparse.Namespace, root: Path, config: Config) -> int:
-    with runs.lock(sync.common_dir(root) / "nbloop.lock", "nb-loop runs resume"):
+    with runs.lock(common_dir(root) / "nbloop.lock", "nb-loop runs resume"):
         Session(root, config, Wish(), 0).resume_all()
     return 0
 

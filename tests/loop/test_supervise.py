@@ -1,0 +1,112 @@
+"""The supervisor's turn: orders work, never finishes it."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+import yaml
+from fake_agent_repo import FAST_GATES, ITEM, make_toy
+
+from nanobrag_loop import review, steering
+from nanobrag_loop.errors import ConfigError
+from nanobrag_loop.gates import GateResult
+from nanobrag_loop.items import FrozenItem, PastAttempt
+from nanobrag_loop.records import Record
+from nanobrag_loop.select import Steering
+
+SUPERVISOR = {"roles": {"supervisor": {"agent": "fake", "prompt": "prompts/supervisor.md"}}}
+
+
+def record(n, value, result="failed"):
+    gate = GateResult("A-1#1", "metric", "t", "fail", value=value, op=">=", threshold=48)
+    return Record(f"r{n}", "A-1", n, result, gates=(gate,), claim="success")
+
+
+def item(**more):
+    return FrozenItem("A-1", "t", "High", "in_progress", reproduction={"C": "`true`"}, **more)
+
+
+def test_circles():
+    assert "changed no gate" in review.circling(item(), [record(n, 43) for n in range(3)])
+    assert review.circling(item(), [record(1, 43), record(2, 43), record(3, 44)]) == ""
+    assert review.circling(item(), [record(n, 43) for n in range(2)]) == ""
+    same = tuple(PastAttempt(n, "2026-11-23", "failed. x", next_actions="try again") for n in range(3))
+    assert "same next actions" in review.circling(item(attempts=same), [])
+
+
+@pytest.mark.parametrize(
+    ("day", "words"), [("2026-11-20", ""), ("2026-10-01", "no attempt for 53 days"), ("someday", "")]
+)
+def test_stale(day, words):
+    assert review.stale(item(attempts=(PastAttempt(1, day, "failed. x"),)), date(2026, 11, 23)) == words
+
+
+def test_the_planner_parks_what_goes_in_circles_and_names_false_claims():
+    other = FrozenItem("B-1", "t", "Low", "pending", reproduction={"C": "`true`"})
+    opinion = review.plan([item(), other], [record(n, 43) for n in range(3)], "debug", date(2026, 11, 23))
+    assert opinion.next_item == "B-1"
+    assert set(opinion.parked) == {"A-1"}
+    assert sum("claimed success and was recorded as failed" in note for note in opinion.notes) == 3
+
+
+def test_the_memo_round_trips():
+    memo = Steering("A-1", ("mind the: colon", "§ 2"), {"B-1": "in circles"})
+    assert steering.read(steering.write(memo, "now")) == memo
+    assert steering.read(None) == Steering()
+    with pytest.raises(ConfigError, match="unknown key"):
+        steering.read("schema: 1\nnext: A-1\n")
+
+
+def test_a_turn_of_the_planner(tmp_path):
+    toy = make_toy(tmp_path, {"plans/gates.yaml": FAST_GATES})
+    head = toy.head()
+    done = toy.loop("run", "--role", "supervisor")
+    assert f"next: {ITEM}" in done.stderr
+    assert yaml.safe_load(toy.git("show", "main:plans/steering.yaml"))["next_item"] == ITEM
+    assert toy.git("rev-list", "--count", f"{head}..main").strip() == "1"
+    head = toy.head()
+    toy.loop("run", "--role", "supervisor")
+    assert toy.head() == head
+
+
+def test_recheck_finds_a_done_item_that_fell(tmp_path):
+    toy = make_toy(tmp_path, {"plans/gates.yaml": FAST_GATES})
+    toy.scenario({"replace": {"path": "src/toy.py", "old": " + 0.5", "new": ""}},
+                 {"replace": {"path": "src/toy.py", "old": "a * 3", "new": "a * 2"}}, {"result": {"result": "success"}})  # fmt: skip
+    toy.loop("run", "--role", "engineer", "--agent", "fake")
+    toy.loop("run", "--role", "supervisor", "--recheck")
+    (toy.root / "src/toy.py").write_text("broken = True\n")
+    toy.git("commit", "-q", "-am", "break it")
+    done = toy.loop("run", "--role", "supervisor", "--recheck", check=1)
+    assert "TOY-001 is done but TOY-001#2 fail" in done.stderr
+
+
+def test_proposals_of_an_agent_are_checked(tmp_path):
+    toy = make_toy(tmp_path, {"plans/gates.yaml": FAST_GATES}, **SUPERVISOR)
+    toy.scenario({"write": {"path": "plans/active/toy/plan.md", "text": "# Plan\n"}}, {"result": {
+        "result": "diagnostic", "next_item": ITEM, "directives": ["look at\nadd", 7],
+        "status_changes": [{"item": ITEM, "status": "done"}, {"item": "NO-1", "status": "blocked"}, "x"]}})  # fmt: skip
+    done = toy.loop("run", "--role", "supervisor", check=1)
+    assert done.stderr.count("refused: status change") == 3
+    assert yaml.safe_load(toy.git("show", "main:plans/steering.yaml"))["directives"] == ["look at add"]
+    assert toy.git("show", "main:plans/active/toy/plan.md") == "# Plan\n"
+    assert "- Status: in_progress" in toy.ledger()
+
+
+def test_a_status_that_may_change(tmp_path):
+    toy = make_toy(tmp_path, {"plans/gates.yaml": FAST_GATES}, **SUPERVISOR)
+    toy.scenario(
+        {"result": {"result": "diagnostic", "status_changes": [{"item": ITEM, "status": "blocked", "reason": "x"}]}}
+    )
+    toy.loop("run", "--role", "supervisor")
+    assert "- Status: blocked" in toy.ledger()
+
+
+def test_a_supervisor_writes_no_code(tmp_path):
+    toy = make_toy(tmp_path, {"plans/gates.yaml": FAST_GATES}, **SUPERVISOR)
+    before = toy.tree_without_ledger()
+    toy.scenario({"write": {"path": "src/toy.py", "text": "x = 1\n"}}, {"result": {"result": "diagnostic"}})
+    done = toy.loop("run", "--role", "supervisor", check=1)
+    assert "refused: P1" in done.stderr
+    assert toy.tree_without_ledger() == before
