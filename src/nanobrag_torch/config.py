@@ -316,13 +316,13 @@ class BeamConfig:
     def _check_sources(self) -> None:
         if self.source_directions is None:
             return
-        shape = tuple(np.shape(self.source_directions))
+        shape = _shape(self.source_directions)
         if len(shape) != 2 or shape[0] < 1 or shape[1] != 3:
             raise ConfigError("source_directions", "shape (n, 3)", shape)
         for name in ("source_weights", "source_wavelengths_A"):
             values = getattr(self, name)
-            if values is not None and tuple(np.shape(values)) != shape[:1]:
-                raise ConfigError(name, f"shape {shape[:1]}", tuple(np.shape(values)))
+            if values is not None and _shape(values) != shape[:1]:
+                raise ConfigError(name, f"shape {shape[:1]}", _shape(values))
 
 
 @dataclass(frozen=True)
@@ -374,11 +374,21 @@ def _values(config: object, name: str) -> list[float]:
     value = getattr(config, name)
     if value is None:
         return []
-    vector = isinstance(value, tuple | list) or getattr(value, "ndim", 0) == 1
+    vector = isinstance(value, tuple | list) or getattr(value, "ndim", 0) == 1 and len(value) != 1
     try:
         return list(plain3(value)) if vector else [plain(value)]
     except (TypeError, ValueError):
         raise ConfigError(name, "a number", value) from None
+
+
+def _shape(values: Any) -> tuple[int, ...]:
+    """Shape of an array, tensor or nested sequence of numbers and tensors; -1 where rows differ."""
+    if hasattr(values, "shape"):
+        return tuple(values.shape)
+    if not isinstance(values, tuple | list):
+        return ()
+    rows = {_shape(row) for row in values}
+    return (len(values), *(rows.pop() if len(rows) == 1 else (-1,) if rows else ()))
 
 
 def _check_finite(config: object, *names: str) -> None:

@@ -40,6 +40,8 @@ class Beam(ContinuousFields):
     `frame` supplies the directions that the config leaves to the detector convention.
     """
 
+    lists = ("source_weights", "source_wavelengths_A")
+
     def __init__(self, config: BeamConfig | None = None, *, frame: Frame | None = None,
                  device: torch.device | str = "cpu", dtype: torch.dtype = torch.float64,
                  quirks: Quirks | None = None) -> None:

@@ -28,8 +28,11 @@ class ContinuousFields(nn.Module):
 
     An `nn.Parameter` stays one, so that `parameters()` hands it to an optimiser; any other tensor or number becomes
     a buffer, through which gradients still flow. `refine(*names)` turns buffers into parameters. Whatever a field is
-    stored as (`.to(torch.float32)`, a float32 parameter), reading it gives `dtype`, in which all set-up is done.
+    stored as (`.to(torch.float32)`, a float32 parameter), reading it gives `dtype`, in which all set-up is done, and a
+    tensor of shape (1,) reads as the number in it, but for the fields named in `lists`.
     """
+
+    lists: tuple[str, ...] = ()
 
     def __init__(self, config: Any, names: Iterable[str], *, dtype: torch.dtype, device: torch.device) -> None:
         super().__init__()
@@ -47,7 +50,10 @@ class ContinuousFields(nn.Module):
 
     def __getattr__(self, name: str) -> Any:
         value = super().__getattr__(name)
-        return value.to(self.dtype) if isinstance(value, Tensor) else value
+        if not isinstance(value, Tensor):
+            return value
+        value = value.to(self.dtype)
+        return value[0] if value.shape == (1,) and name not in self.lists else value
 
     def refine(self, *names: str) -> ContinuousFields:
         """Make these fields parameters, starting from their present values; returns the module."""
