@@ -37,15 +37,16 @@ def documented_differences() -> list[Difference]:
                        found["clean"]) for found in _SECTION.finditer(PAGE.read_text())]
 
 
-def measure(entry: Difference, *, clean: bool, capsys) -> str:
-    """The quantity after running the commands in the current folder, printed as the page prints it."""
+def measure(entry: Difference, *, clean: bool, capsys) -> tuple[str, str]:
+    """The quantity after running the commands in the current folder, as the page prints it, and the messages."""
     for line in entry.commands:
         if not line.startswith("nanoBragg "):
             subprocess.run(["bash", "-c", line], check=True)
             continue
         last = line == entry.commands[-1]
         assert main([*_words(line), "-quiet", *(["-clean"] if clean and last else [])]) == 0, line
-    return read_off(entry.quantity, capsys.readouterr().err)
+    messages = capsys.readouterr().err
+    return read_off(entry.quantity, messages), messages
 
 
 def run_lines(lines: tuple[str, ...], binary: Path) -> None:
