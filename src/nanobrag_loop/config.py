@@ -85,7 +85,7 @@ class Protect:
     that files of protected folders may be moved below."""
 
     index: str = "docs/index.md"
-    extra: tuple[str, ...] = ("docs/fix_plan.md", "docs/index.md", "CLAUDE.md", "loop.sh", "supervisor.sh")
+    extra: tuple[str, ...] = ("docs/fix_plan.md", "docs/index.md", "CLAUDE.md", "loop.sh", "supervisor.sh", "reports/")
     relocate_to: tuple[str, ...] = ("reports/archive/", "plans/archive/")
 
 
@@ -96,7 +96,7 @@ class Tests:
 
     roots: tuple[str, ...] = ("tests/",)
     frozen_in: tuple[str, ...] = ("debug",)
-    golden: str = "tests/golden_data/MANIFEST.sha256"
+    golden: str = "golden_suite_generator/SHA256SUMS"
 
 
 @dataclass(frozen=True)

@@ -119,9 +119,10 @@ def show(args: argparse.Namespace, root: Path, config: Config) -> int:
         return OK
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("ID", "Title", "Priority", "Status", "Attempts", "Last result", box=None)
+    names = ("Title", "Priority", "Status", "Attempts", "Last result")
+    table = Table(Column("ID", no_wrap=True), *names, box=None)
     for item in items:
         last = item.attempts[-1] if item.attempts else None
         words = f"{last.date} {last.word}" if last else "none"
