@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from nanobrag_loop import book, gates, gitio, guarding, prompts, records, routing, select, steering
+from nanobrag_loop import book, gates, gitio, guarding, plans, prompts, records, routing, select, steering
 from nanobrag_loop.agents.adapters import ADAPTERS
 from nanobrag_loop.config import Config
 from nanobrag_loop.errors import ConfigError, RefusedError
@@ -186,4 +186,5 @@ def plan_tasks(base: Base, item: FrozenItem) -> dict | None:
     text = base.text(path) if path else None
     if text is None:
         return None
-    return {"path": path, "open": [task for task in guarding.plan_tasks(text) if task["state"] != "[X]"][:20]}
+    rows = [{"id": task.id, "text": task.text, "state": task.state} for task in plans.tasks(text)]
+    return {"path": path, "open": [row for row in rows if row["state"] != "[X]"][:20]}

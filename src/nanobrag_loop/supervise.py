@@ -18,6 +18,7 @@ from nanobrag_loop import (
     gitio,
     landing,
     measure,
+    plans,
     preparation,
     prompts,
     review,
@@ -28,6 +29,7 @@ from nanobrag_loop import (
 from nanobrag_loop.agents.result import clean
 from nanobrag_loop.config import Config
 from nanobrag_loop.cycle import Cycle
+from nanobrag_loop.errors import LedgerError, LoopError
 from nanobrag_loop.items import FrozenItem
 from nanobrag_loop.preparation import Base
 from nanobrag_loop.runs import Clock, Run, open_run, stamp, utc_now
@@ -36,6 +38,7 @@ PLANNER = "planner"
 STATUSES = ("pending", "in_progress", "blocked")
 FALLEN = (gates.FAIL, gates.ERROR)
 DIRECTIVE_CAP = 12
+ITEM_FIELDS = ("spec", "priority", "depends_on", "plan", "c", "pytorch", "roi", "divergence", "risks")
 
 
 @dataclass
@@ -178,22 +181,53 @@ class Turn:
         """Apply the proposals that are valid; refuse the others by name."""
         path = folder / self.config.ledger
         text = before = path.read_text(encoding="utf-8", errors="surrogateescape")
-        known = {item.id: item for item in book.read(text, self.config.ledger)}
-        rows = proposals.get("status_changes")
-        for row in rows if isinstance(rows, list) else []:
-            item = known.get(row.get("item")) if isinstance(row, dict) else None
-            if item is None or item.status == "done" or row.get("status") not in STATUSES:
-                self.refused.append(f"status change {clean(json.dumps(row), 120)}")
-            elif row["status"] != item.status:
-                text = book.set_status(text, item.id, row["status"])
-        for key in ("new_items", "plan_marks"):
-            for row in proposals.get(key) or []:
-                self.refused.append(f"{key}: {clean(json.dumps(row), 120)}: left to a person")
+        for row in rows_of(proposals, "status_changes"):
+            text = self.attempted(row, "status change", text, self.with_status)
+        for row in rows_of(proposals, "new_items"):
+            text = self.attempted(row, "new item", text, self.with_item)
         problems = book.new_errors(before, text, self.config.ledger)
         if problems:
             self.refused.append(f"the ledger changes: {problems[0]}")
         elif text != before:
             path.write_text(text, encoding="utf-8", errors="surrogateescape")
+        for row in rows_of(proposals, "plan_marks"):
+            self.attempted(row, "plan mark", text, lambda row, text: self.mark_plan(folder, row, text))
+
+    def attempted(self, row: object, what: str, text: str, change: Callable[[Mapping, str], str]) -> str:
+        """The changed text; the text as it was, and a refusal, if the proposal is not valid."""
+        try:
+            return change(row, text)
+        except (LoopError, TypeError, KeyError, AttributeError, OSError) as error:
+            self.refused.append(f"{what} {clean(json.dumps(row), 120)}: {clean(str(error), 120)}")
+            return text
+
+    def with_status(self, row: Mapping, text: str) -> str:
+        item = self.item(row["item"], text)
+        if item.status == "done" or row["status"] not in STATUSES:
+            raise LedgerError(f"expected an open item and one of {', '.join(STATUSES)}")
+        return text if item.status == row["status"] else book.set_status(text, item.id, row["status"])
+
+    def with_item(self, row: Mapping, text: str) -> str:
+        """A new item, pending: id, title, criteria, and the fields that `ledger add` takes."""
+        fields: dict[str, object] = {key: clean(row[key]) for key in ITEM_FIELDS if key in row}
+        criteria = [clean(line) for line in row["criteria"]]
+        owner = f"supervisor/{self.clock().date().isoformat()}"
+        return book.add_item(text, row["id"], clean(row["title"]), {**fields, "owner": owner, "criteria": criteria})
+
+    def mark_plan(self, folder: Path, row: Mapping, text: str) -> str:
+        """Set the state of a task in the item's plan; the plan is staged with the ledger."""
+        item = self.item(row["item"], text)
+        path = folder / (item.plan or f"plans/active/{item.id.lower()}/plan.md")
+        marked = plans.mark(path.read_text(encoding="utf-8"), row["task"], row["state"], clean(row.get("evidence", "")))
+        path.write_text(marked, encoding="utf-8")
+        landing.stage(folder, [path.relative_to(folder).as_posix()])
+        return text
+
+    def item(self, name: object, text: str) -> FrozenItem:
+        found = next((item for item in book.read(text, self.config.ledger) if item.id == name), None)
+        if found is None:
+            raise LedgerError(f"no item {name!r}")
+        return found
 
     def verify_done(self, base: Base, items: Sequence[FrozenItem]) -> list[str]:
         """Measure the gates of every done item again, at the base; a sentence for each gate that fell."""
@@ -210,3 +244,8 @@ class Turn:
                 self.say(f"recheck: {item.id} could not be measured here: {result.line()}")
         worktrees.remove(self.root, folder)
         return broken
+
+
+def rows_of(proposals: Mapping, key: str) -> list:
+    rows = proposals.get(key)
+    return rows if isinstance(rows, list) else []

@@ -94,6 +94,32 @@ def test_proposals_of_an_agent_are_checked(tmp_path):
     assert "- Status: in_progress" in toy.ledger()
 
 
+PLAN = """\
+# Plan
+
+### Phase A — Look
+Goal: see
+Exit Criteria: seen
+
+| ID | Task Description | State | How/Why & Guidance |
+| --- | --- | --- | --- |
+| A1 | Look | [ ] | eyes |
+"""
+
+
+def test_new_items_and_plan_marks(tmp_path):
+    toy = make_toy(tmp_path, {"plans/gates.yaml": FAST_GATES, "plans/active/toy-001/plan.md": PLAN}, **SUPERVISOR)
+    new = {"id": "TOY-002", "title": "Products\nare wrong", "pytorch": "`python -c pass`", "criteria": ["exact"]}
+    toy.scenario({"result": {"result": "diagnostic", "new_items": [new, {"id": "TOY-003"}, new], "plan_marks": [
+        {"item": ITEM, "task": "A1", "state": "[P]"}, {"item": ITEM, "task": "A2", "state": "[P]"}]}})  # fmt: skip
+    done = toy.loop("run", "--role", "supervisor", check=1)
+    assert done.stderr.count("refused: new item") == 2, done.stderr
+    assert done.stderr.count("refused: plan mark") == 1, done.stderr
+    assert "## [TOY-002] Products are wrong\n" in toy.ledger()
+    assert "| A1 | Look | [P] | eyes |" in toy.git("show", "main:plans/active/toy-001/plan.md")
+    toy.loop("ledger", "lint", "docs/fix_plan.md")
+
+
 def test_a_status_that_may_change(tmp_path):
     toy = make_toy(tmp_path, {"plans/gates.yaml": FAST_GATES}, **SUPERVISOR)
     toy.scenario(
