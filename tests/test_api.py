@@ -146,7 +146,7 @@ REFUSED = [
     (BeamConfig, dict(source_directions=torch.eye(3), source_weights=[1, 2]),
      r"source_weights: expected shape \(3,\), got \(2,\)"),
     (SamplingConfig, dict(memory_budget_bytes=0), "memory_budget_bytes: expected a whole number, 1 or above"),
-    (NoiseConfig, dict(seed=0), "seed: expected a whole number, 1 or above"),
+    (NoiseConfig, dict(seed=0), "seed: expected a whole number from 1 to 2147483647"),
     (NoiseConfig, dict(adc_offset=NAN), "adc_offset: expected a finite number"),
 ]
 

@@ -7,36 +7,35 @@ torch, so that the command line can parse and print an experiment without it.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from .checks import (
+    ConfigError,
+    Real,
+    Reals3,
+    check_axis,
+    check_cell,
+    check_count,
+    check_finite,
+    check_matrix,
+    check_not_negative,
+    check_positive,
+    check_seed,
+    check_sources,
+    plain,
+    plain3,
+)
 from .constants import DEFAULT_FLUENCE_PER_M2, DEFAULT_MOSAIC_SEED
 from .conventions import DetectorConvention, DetectorPivot
 
-if TYPE_CHECKING:
-    import torch
-
-    Real = float | torch.Tensor
-    Reals3 = tuple[Real, Real, Real] | torch.Tensor
-else:
-    Real = Reals3 = Any
-
 __all__ = [
     "BeamConfig", "ConfigError", "CrystalConfig", "CrystalShape", "DetectorConfig", "DetectorConvention",
-    "DetectorPivot", "NoiseConfig", "SamplingConfig", "plain",
+    "DetectorPivot", "NoiseConfig", "Real", "Reals3", "SamplingConfig", "plain", "plain3",
 ]
-
-
-class ConfigError(ValueError):
-    """A value that no experiment can have; `field` names it."""
-
-    def __init__(self, field: str, expected: str, came: object) -> None:
-        self.field, self.expected, self.came = field, expected, came
-        super().__init__(f"{field}: expected {expected}, got {came!r}")
 
 
 class CrystalShape(StrEnum):
@@ -44,17 +43,6 @@ class CrystalShape(StrEnum):
     ROUND = "round"
     GAUSS = "gauss"
     TOPHAT = "tophat"
-
-
-def plain(value: Real) -> float:
-    """The number in a float or one-element tensor, for decisions that no gradient passes through."""
-    return float(value.detach() if hasattr(value, "detach") else value)
-
-
-def plain3(values: Reals3) -> tuple[float, float, float]:
-    """The three numbers of a vector field."""
-    x, y, z = (plain(value) for value in values)
-    return x, y, z
 
 
 @dataclass(frozen=True)
@@ -114,15 +102,16 @@ class CrystalConfig:
         if self.cell_a is None and self.orientation_matrix is None:
             raise ConfigError("cell_a", "a cell edge or an orientation matrix", None)
         if self.cell_a is not None:
-            _check_cell(self.cell_edges, self.cell_angles)
+            check_cell(self.cell_edges, self.cell_angles)
         if self.orientation_matrix is not None:
-            _check_matrix(self.orientation_matrix)
-        _check_finite(self, "misset_deg", "phi_start_deg", "osc_range_deg", "phi_step_deg", "spindle_axis",
+            check_matrix(self.orientation_matrix)
+        check_finite(self, "misset_deg", "phi_start_deg", "osc_range_deg", "phi_step_deg", "spindle_axis",
                       "default_F", "fudge")
-        _check_positive(self, "matrix_wavelength_A")
-        _check_not_negative(self, "mosaic_spread_deg", "sample_size_mm", "N_cells")
-        _check_count(self, "phi_steps", "mosaic_domains", "mosaic_seed", "misset_random_seed")
-        _check_axis(self, "spindle_axis")
+        check_positive(self, "matrix_wavelength_A")
+        check_not_negative(self, "mosaic_spread_deg", "sample_size_mm", "N_cells")
+        check_count(self, "phi_steps", "mosaic_domains")
+        check_seed(self, "mosaic_seed", "misset_random_seed")
+        check_axis(self, "spindle_axis")
 
     @property
     def cell_edges(self) -> tuple[Real, Real, Real]:
@@ -211,13 +200,13 @@ class DetectorConfig:
         object.__setattr__(self, "detector_convention", DetectorConvention(self.detector_convention))
         if self.detector_pivot is not None:
             object.__setattr__(self, "detector_pivot", DetectorPivot(self.detector_pivot))
-        _check_positive(self, "distance_mm", "close_distance_mm", "pixel_size_mm", "size_s_mm", "size_f_mm")
-        _check_finite(self, "beam_x_mm", "beam_y_mm", "close_x_mm", "close_y_mm", "orgx_px", "orgy_px",
+        check_positive(self, "distance_mm", "close_distance_mm", "pixel_size_mm", "size_s_mm", "size_f_mm")
+        check_finite(self, "beam_x_mm", "beam_y_mm", "close_x_mm", "close_y_mm", "orgx_px", "orgy_px",
                       "beam_center_f", "beam_center_s", "detector_rotx_deg", "detector_roty_deg",
                       "detector_rotz_deg", "detector_twotheta_deg", "odet_vector", "pix0_vector_m")
-        _check_not_negative(self, "detector_thick_um")
-        _check_count(self, "spixels", "fpixels", "detector_thicksteps", "oversample")
-        _check_axis(self, "twotheta_axis", "fdet_vector", "sdet_vector", "beam_vector")
+        check_not_negative(self, "detector_thick_um")
+        check_count(self, "spixels", "fpixels", "detector_thicksteps", "oversample")
+        check_axis(self, "twotheta_axis", "fdet_vector", "sdet_vector", "beam_vector")
         if self.detector_abs_um is not None and not plain(self.detector_abs_um) > 0:
             raise ConfigError("detector_abs_um", "an attenuation depth above 0 (or inf)", plain(self.detector_abs_um))
         self._check_frame()
@@ -302,27 +291,16 @@ class BeamConfig:
     water_size_um: Real = 0.0
 
     def __post_init__(self) -> None:
-        _check_positive(self, "wavelength_A", "exposure_s", "beamsize_mm")
-        _check_finite(self, "polarization_factor")
-        _check_not_negative(self, "dispersion_percent", "hdiv_range_mrad", "vdiv_range_mrad", "hdiv_step_mrad",
+        check_positive(self, "wavelength_A", "exposure_s", "beamsize_mm")
+        check_finite(self, "polarization_factor")
+        check_not_negative(self, "dispersion_percent", "hdiv_range_mrad", "vdiv_range_mrad", "hdiv_step_mrad",
                             "vdiv_step_mrad", "fluence", "flux", "dmin_A", "water_size_um")
-        _check_count(self, "dispersion_steps", "hdiv_steps", "vdiv_steps")
-        _check_axis(self, "polarization_axis")
+        check_count(self, "dispersion_steps", "hdiv_steps", "vdiv_steps")
+        check_axis(self, "polarization_axis")
         if plain(self.dispersion_percent) >= 200:
             raise ConfigError("dispersion_percent", "below 200, so that every wavelength is positive",
                               plain(self.dispersion_percent))
-        self._check_sources()
-
-    def _check_sources(self) -> None:
-        if self.source_directions is None:
-            return
-        shape = _shape(self.source_directions)
-        if len(shape) != 2 or shape[0] < 1 or shape[1] != 3:
-            raise ConfigError("source_directions", "shape (n, 3)", shape)
-        for name in ("source_weights", "source_wavelengths_A"):
-            values = getattr(self, name)
-            if values is not None and _shape(values) != shape[:1]:
-                raise ConfigError(name, f"shape {shape[:1]}", _shape(values))
+        check_sources(self.source_directions, self.source_weights, self.source_wavelengths_A)
 
 
 @dataclass(frozen=True)
@@ -345,7 +323,7 @@ class SamplingConfig:
     memory_budget_bytes: int = 2**30
 
     def __post_init__(self) -> None:
-        _check_count(self, "memory_budget_bytes")
+        check_count(self, "memory_budget_bytes")
 
 
 @dataclass(frozen=True)
@@ -366,86 +344,5 @@ class NoiseConfig:
     pgm_scale: float | None = None
 
     def __post_init__(self) -> None:
-        _check_count(self, "seed")
-        _check_finite(self, "adc_offset", "intfile_scale", "pgm_scale")
-
-
-def _values(config: object, name: str) -> list[float]:
-    value = getattr(config, name)
-    if value is None:
-        return []
-    vector = isinstance(value, tuple | list) or getattr(value, "ndim", 0) == 1 and len(value) != 1
-    try:
-        return list(plain3(value)) if vector else [plain(value)]
-    except (TypeError, ValueError):
-        raise ConfigError(name, "a number", value) from None
-
-
-def _shape(values: Any) -> tuple[int, ...]:
-    """Shape of an array, tensor or nested sequence of numbers and tensors; -1 where rows differ."""
-    if hasattr(values, "shape"):
-        return tuple(values.shape)
-    if not isinstance(values, tuple | list):
-        return ()
-    rows = {_shape(row) for row in values}
-    return (len(values), *(rows.pop() if len(rows) == 1 else (-1,) if rows else ()))
-
-
-def _check_finite(config: object, *names: str) -> None:
-    for name in names:
-        for value in _values(config, name):
-            if not math.isfinite(value):
-                raise ConfigError(name, "a finite number", value)
-
-
-def _check_positive(config: object, *names: str) -> None:
-    for name in names:
-        for value in _values(config, name):
-            if not (math.isfinite(value) and value > 0):
-                raise ConfigError(name, "a finite number above 0", value)
-
-
-def _check_not_negative(config: object, *names: str) -> None:
-    for name in names:
-        for value in _values(config, name):
-            if not (math.isfinite(value) and value >= 0):
-                raise ConfigError(name, "a finite number, 0 or above", value)
-
-
-def _check_count(config: object, *names: str) -> None:
-    for name in names:
-        value = getattr(config, name)
-        if value is not None and (isinstance(value, bool) or int(value) != value or value < 1):
-            raise ConfigError(name, "a whole number, 1 or above", value)
-
-
-def _check_axis(config: object, *names: str) -> None:
-    for name in names:
-        values = _values(config, name)
-        if values and (not all(map(math.isfinite, values)) or not any(values)):
-            raise ConfigError(name, "a vector that is not zero", tuple(values))
-
-
-def _check_cell(edges: tuple[Real, ...], angles: tuple[Real, ...]) -> None:
-    for name, edge in zip(("cell_a", "cell_b", "cell_c"), edges, strict=True):
-        if not (math.isfinite(plain(edge)) and plain(edge) > 0):
-            raise ConfigError(name, "a finite edge above 0 Å", plain(edge))
-    degrees = [plain(angle) for angle in angles]
-    for name, angle in zip(("cell_alpha", "cell_beta", "cell_gamma"), degrees, strict=True):
-        if not 0 < angle < 180:
-            raise ConfigError(name, "an angle between 0 and 180 degrees", angle)
-    if sum(degrees) >= 360 or 2 * max(degrees) >= sum(degrees):
-        raise ConfigError("cell_alpha, cell_beta, cell_gamma",
-                          "angles that close a cell (sum below 360, none above the sum of the others)",
-                          tuple(degrees))
-
-
-def _check_matrix(matrix: Any) -> None:
-    values = np.asarray([[plain(entry) for entry in row] for row in matrix], dtype=float)
-    if values.shape != (3, 3) or not np.isfinite(values).all() or np.linalg.det(values) == 0:
-        raise ConfigError("orientation_matrix", "a finite, invertible 3 x 3 matrix", values.tolist())
-
-
-def field_names(config_class: type) -> list[str]:
-    """Names of a config's fields, in order."""
-    return [entry.name for entry in fields(config_class)]
+        check_seed(self, "seed")
+        check_finite(self, "adc_offset", "intfile_scale", "pgm_scale")
