@@ -248,6 +248,11 @@ def test_a_reference_takes_the_shared_gate_and_adds_to_it():
     assert book.of("B-2") == ()
 
 
+def test_a_gate_may_take_over_another_ones_keys():
+    book = gates.load(HEAD + "items:\n  A-1:\n    - &one {criterion: 1, kind: path, exists: a}\n    - {<<: *one, criterion: 2}\n")
+    assert [(gate.criterion, gate.options["exists"]) for gate in book.of("A-1")] == [(1, "a"), (2, "a")]
+
+
 def result(gate, state, value=None, **more):
     return gates.GateResult(gate, "metric", gate, state, value=value, op=">=", threshold=48, **more)
 
