@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ class Result:
     @property
     def notes(self) -> list[str]:
         """Names of the faults that the command said change its run."""
-        return [line.split(": ")[1] for line in self.stderr.splitlines() if line.startswith("note: ")]
+        return [line.split(": ")[1] for line in self.stderr.splitlines() if re.match(r"note: \w+: ", line)]
 
 
 @pytest.fixture

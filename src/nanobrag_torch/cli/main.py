@@ -71,10 +71,12 @@ def _command(words: list[str]) -> int:
 
 
 def _simulate(resolved: Resolved, settings: Settings) -> None:
+    from .notes import option_notes
     from .prepare import keep_cache, prepare
     from .printout import check_pixels, print_pixels
 
     prepared = prepare(resolved)
+    prepared.messages.extend(option_notes(settings, resolved))
     check_pixels(prepared.simulator, settings)
     keep_cache(prepared)
     for message in prepared.messages:

@@ -1,44 +1,83 @@
-"""Which of the canonical program's faults change this run."""
+"""Which of the canonical program's faults change this run.
+
+Faults of the geometry and of the reading of options are found by reckoning without them; the others have a condition.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+import math
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
-from ..config import CrystalShape, plain, plain3
-from ..conventions import FRAMES, DetectorConvention
+from ..config import CrystalShape, plain
+from ..constants import CLASSICAL_ELECTRON_RADIUS_SQUARED_M2
 from ..experiment import Experiment
 from ..quirks import Quirks
-from ..scene import Choices
-from ..simulator import RunSummary, Simulator
+from .parse import Settings
+from .resolve import Resolved, cache_to_read, resolve
+
+if TYPE_CHECKING:
+    from ..scene import Choices
+    from ..simulator import Simulator
+
+
+def option_notes(options: Settings, resolved: Resolved) -> list[str]:
+    """One line for each active fault that changes what the options come to."""
+    return _notes(resolved.experiment.quirks, (
+        name for name, settings in _READ_DIFFERENTLY.items()
+        if any(setting in options for setting in settings) and _reads_differently(options, resolved, name)
+    )) + _notes(resolved.experiment.quirks, ["silent_cache"] if _silent_cache(resolved.experiment) else [])
 
 
 def quirk_notes(experiment: Experiment, simulator: Simulator) -> list[str]:
-    """One line for each active fault that changes the image of a finished run."""
+    """One line for each active fault that changes the images of a finished run."""
     run = _Run(experiment, simulator)
+    return _notes(experiment.quirks, (name for name, changes in _PREDICATES.items() if changes(run)))
+
+
+def _notes(quirks: Quirks, names: Iterable[str]) -> list[str]:
     notes = []
-    for name, changes in _PREDICATES.items():
-        if getattr(experiment.quirks, name) and changes(run):
-            section, summary = Quirks.describe(name)
+    for name in names:
+        section, summary = Quirks.describe(name)
+        if getattr(quirks, name):
             notes.append(f"note: {name}: {summary} ({section}); -clean corrects it")
     return notes
+
+
+_READ_DIFFERENTLY = {
+    "step_counts": ("phisteps", "hdivsteps", "vdivsteps", "dispsteps"),
+    "header_close_distance": ("img", "mask"),
+    "mask_beam_centre": ("mask",),
+    "clock_orientation": ("misset",),
+}
+"""Faults of the reading of options, with the settings that they concern."""
+
+
+def _reads_differently(options: Settings, resolved: Resolved, name: str) -> bool:
+    quirks = dataclasses.replace(resolved.experiment.quirks, **{name: False})
+    other = resolve(options, quirks=quirks, clock=resolved.clock).experiment
+    return any(repr(getattr(other, section)) != repr(getattr(resolved.experiment, section))
+               for section in ("crystal", "detector", "beam"))
+
+
+def _silent_cache(experiment: Experiment) -> bool:
+    return cache_to_read(experiment) and not experiment.files.dump_asked
 
 
 class _Run:
     """A finished run, as the predicates look at it."""
 
     def __init__(self, experiment: Experiment, simulator: Simulator) -> None:
-        self.experiment = experiment
+        self.experiment, self.simulator = experiment, simulator
         self.crystal, self.detector, self.beam = experiment.crystal, experiment.detector, experiment.beam
         self.choices: Choices = simulator.choices
-        self.summary: RunSummary | None = simulator.summary
-        self.simulator = simulator
+        self.summary = simulator.summary
         self.thick = plain(self.detector.detector_thick_um) > 0
-        self.custom = self.detector.detector_convention is DetectorConvention.CUSTOM
-        self.twotheta = plain(self.detector.detector_twotheta_deg) != 0
 
-    @property
-    def sources(self) -> int:
-        return self.summary.sources if self.summary else 1
+    def without(self, name: str) -> Quirks:
+        """The run's faults but one."""
+        return dataclasses.replace(self.experiment.quirks, **{name: False})
 
 
 def _phi_carryover(run: _Run) -> bool:
@@ -51,51 +90,128 @@ def _weights_differ(run: _Run) -> bool:
     return weights is not None and len(set(weights)) > 1
 
 
-def _oblique(run: _Run) -> bool:
-    crystal = run.crystal
-    if crystal.cell_a is None or crystal.orientation_matrix is not None:
+def _several_directions(run: _Run) -> bool:
+    return run.summary is not None and run.summary.sources > (
+        run.beam.dispersion_steps if run.beam.source_directions is None else 1)
+
+
+def _running_product(run: _Run) -> bool:
+    evaluations = run.choices.steps * run.choices.layers
+    return run.choices.running_product and (evaluations > 1 or (run.choices.absorbing and not run.thick))
+
+
+def _water(run: _Run) -> bool:
+    scale = plain(run.simulator.beam.fluence_per_m2) * CLASSICAL_ELECTRON_RADIUS_SQUARED_M2
+    return run.choices.watery and (run.choices.steps > 1 or run.choices.culling or not math.isclose(scale, 1.0))
+
+
+def _masked_in_region(run: _Run) -> bool:
+    xmin, xmax, ymin, ymax = run.detector.roi
+    mask = run.detector.mask_array
+    return mask is not None and not mask[ymin:ymax + 1, xmin:xmax + 1].all()
+
+
+def _other_cell(run: _Run) -> bool:
+    from ..models import Crystal
+
+    other = Crystal(run.crystal, quirks=run.without("triclinic_cell_axes"))
+    return not _same(other.compute_cell_tensors(), run.simulator.crystal.compute_cell_tensors())
+
+
+def _other_detector(name: str) -> Callable[[_Run], bool]:
+    """Whether the detector stands elsewhere, or its sensor differs, without a fault."""
+    def changes(run: _Run) -> bool:
+        from ..models import Detector
+
+        other, placed = Detector(run.detector, quirks=run.without(name)).geometry(), run.simulator.detector.geometry()
+        fields = ("pix0", "fdet", "sdet", "odet", "layer_depth")
+        return not _same((getattr(other, field) for field in fields), (getattr(placed, field) for field in fields))
+
+    return changes
+
+
+def _other_header(run: _Run) -> bool:
+    from ..models import Detector
+
+    placed = run.simulator.detector.header_values()
+    other = Detector(run.detector, quirks=run.without("header_values")).header_values()
+    if run.experiment.files.intfile is None and run.experiment.files.noisefile is None:
         return False
-    return sum(plain(angle) != 90 for angle in crystal.cell_angles) > 1
+    return any(not _close(placed[name], other[name]) for name in placed)
 
 
-def _unnormalised_axis(run: _Run) -> bool:
-    axis = run.detector.twotheta_axis
-    return axis is not None and run.twotheta and abs(sum(x * x for x in plain3(axis)) - 1.0) > 1e-12
+def _close(one: float | tuple[float, ...], other: float | tuple[float, ...]) -> bool:
+    pairs = zip(one, other, strict=True) if isinstance(one, tuple) else [(one, other)]
+    return all(math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-9) for a, b in pairs)
 
 
-def _kept_normal(run: _Run) -> bool:
-    given = run.detector
-    return run.custom and given.odet_vector is None and (
-        given.fdet_vector is not None or given.sdet_vector is not None)
+def _same(one: Iterable, other: Iterable) -> bool:
+    """Whether tensors agree but for rounding."""
+    import torch
+
+    return all(torch.allclose(a.cpu(), b.cpu(), rtol=1e-12, atol=1e-15) for a, b in zip(one, other, strict=True))
 
 
-def _overridden_pivot(run: _Run) -> bool:
-    forced = FRAMES[run.detector.detector_convention].pivot
-    return forced is not None and run.detector.detector_pivot not in (None, forced)
+def _other_choice(name: str, choice: str) -> Callable[[_Run], bool]:
+    """Whether an automatic choice is another one without a fault."""
+    def changes(run: _Run) -> bool:
+        from ..models import Detector
+        from ..scene import choose
+
+        quirks, simulator = run.without(name), run.simulator
+        detector = Detector(run.detector, quirks=quirks, device=simulator.device)
+        other = choose(simulator.crystal, detector, simulator.beam, run.experiment.sampling, quirks)
+        return getattr(other, choice) != getattr(run.choices, choice)
+
+    return changes
+
+
+_other_oversample = _other_choice("twotheta_distance", "oversample")
+
+
+def _twotheta_distance(run: _Run) -> bool:
+    swung = plain(run.detector.detector_twotheta_deg) != 0
+    return swung and (run.choices.curved or _other_oversample(run))
+
+
+def _exact_hit(run: _Run) -> bool:
+    """Whether the direct beam meets the centre of a (sub-)pixel, the one reflection that is hit exactly."""
+    if run.choices.shape is not CrystalShape.ROUND:
+        return False
+    geometry, crystal = run.simulator.detector.geometry(), run.simulator.crystal
+    edge = plain((crystal.compute_cell_tensors().axes.norm(dim=-1) * crystal.cell_counts()).max()) * 1e-10
+    sub = plain(geometry.pixel_size) / run.choices.oversample
+    offsets = [abs(plain(spot) / sub % 1.0 - 0.5) * sub for spot in (geometry.beam_f, geometry.beam_s)]
+    reciprocal = max(offsets) / abs(plain(geometry.distance)) / plain(run.simulator.beam.wavelength_m)
+    return reciprocal * edge < 1e-4
 
 
 _PREDICATES: dict[str, Callable[[_Run], bool]] = {
     "phi_carryover": _phi_carryover,
-    "running_product": lambda run: run.choices.running_product and run.choices.steps * run.choices.layers > 1,
+    "running_product": _running_product,
     "source_weights_ignored": _weights_differ,
     "interpolation_latch": lambda run: run.summary is not None and run.summary.interpolation_stopped_at is not None,
     "last_layer_capture": lambda run: run.thick and not run.choices.oversample_thick,
-    "sensor_layer_step": lambda run: run.thick and run.detector.detector_thicksteps is not None,
+    "sensor_layer_step": _other_detector("sensor_layer_step"),
     "polar_first_ray": lambda run: not run.choices.unpolarized and not run.choices.oversample_polar and (
-        run.sources > 1 or run.choices.oversample > 1 or run.choices.layers > 1),
+        _several_directions(run) or run.choices.oversample > 1 or run.choices.layers > 1),
     "omega_first_subpixel": lambda run: not run.choices.oversample_omega and (
         run.choices.oversample > 1 or run.choices.layers > 1),
-    "water_scaling": lambda run: run.choices.watery,
+    "water_scaling": _water,
     "curved_detector": lambda run: run.choices.curved,
-    "triclinic_cell_axes": _oblique,
-    "forced_pivot": _overridden_pivot,
-    "pix0_ignored": lambda run: run.detector.pix0_vector_m is not None,
-    "twotheta_axis_unnormalised": _unnormalised_axis,
-    "custom_normal_kept": _kept_normal,
-    "twotheta_distance": lambda run: run.twotheta and (run.choices.curved or run.detector.oversample is None),
+    "triclinic_cell_axes": _other_cell,
+    "forced_pivot": _other_detector("forced_pivot"),
+    "pix0_ignored": _other_detector("pix0_ignored"),
+    "twotheta_axis_unnormalised": _other_detector("twotheta_axis_unnormalised"),
+    "custom_normal_kept": _other_detector("custom_normal_kept"),
+    "twotheta_distance": _twotheta_distance,
     "nopolar_defeated": lambda run: run.beam.nopolar and run.choices.oversample_polar,
     "spot_width_by_volume": lambda run: run.choices.shape in (CrystalShape.GAUSS, CrystalShape.TOPHAT),
+    "sinc3_cancellation": _exact_hit,
+    "single_precision_mosaic": lambda run: run.simulator.crystal.domains > 1,
+    "interpolation_before_size": _other_choice("interpolation_before_size", "interpolate"),
+    "rmsd_counts_masked": _masked_in_region,
     "noise_wraparound": lambda run: run.experiment.files.noisefile is not None and (
         run.experiment.noise.adc_offset < 0),
-    "header_values": lambda run: run.twotheta,
+    "header_values": _other_header,
 }

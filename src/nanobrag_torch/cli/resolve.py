@@ -65,11 +65,12 @@ _FIELD_SETTINGS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Resolved:
-    """An experiment, the settings that it came from, and what the user should hear about how it came about."""
+    """An experiment, the settings that it came from, warnings, and the seed for what follows the clock."""
 
     experiment: Experiment
     settings: Settings
     warnings: tuple[str, ...] = ()
+    clock: int = 1
 
     @property
     def inputs(self) -> dict[str, str]:
@@ -106,6 +107,7 @@ class _Resolver:
     base: Experiment
     quirks: Quirks
     from_config: bool
+    clock: int
     warnings: list[str] = field(default_factory=list)
 
     def given(self, name: str, kept: Any = None) -> Any:
@@ -138,15 +140,18 @@ class _Resolver:
             raise _refusal(self.settings, error) from None
 
 
-def resolve(options: Settings) -> Resolved:
+def resolve(options: Settings, quirks: Quirks | None = None, clock: int | None = None) -> Resolved:
     """The experiment of a parsed command line. Reads `-config`, image headers, matrix and source files.
+
+    quirks, clock
+        Instead of those that the options say, and of the time.
 
     Raises `InputError` naming the option or file at fault.
     """
     base, from_config = _base(options)
-    quirks = Quirks.clean() if options.get("clean") else base.quirks
+    quirks = quirks or (Quirks.clean() if options.get("clean") else base.quirks)
     settings = _with_headers(options, quirks)
-    resolver = _Resolver(settings, base, quirks, from_config)
+    resolver = _Resolver(settings, base, quirks, from_config, clock or clock_seed())
     beam = _beam(resolver)
     detector = _detector(resolver)
     beam = _listed_sources(resolver, beam, detector)
@@ -155,7 +160,8 @@ def resolve(options: Settings) -> Resolved:
         crystal, detector, beam, resolver.configure("sampling", resolver.direct("sampling")), _noise(resolver),
         _files(resolver), resolver.configure("computing", resolver.direct("computing")), quirks)
     _check_complete(resolver, experiment)
-    return Resolved(experiment, settings, (*resolver.warnings, *advice(experiment, options)))
+    return Resolved(experiment, settings, (*resolver.warnings, *advice(experiment, options)),
+                    resolver.clock)
 
 
 def _base(options: Settings) -> tuple[Experiment, bool]:
@@ -308,7 +314,7 @@ def _orientation(resolver: _Resolver) -> dict[str, Any]:
     if seed is None and not resolver.quirks.clock_orientation:
         seed = resolver.settings.get("seed")
     if seed is None:
-        seed = clock_seed()
+        seed = resolver.clock
     resolver.warnings.append(f"random orientation of seed {seed}; -misset_seed {seed} repeats it")
     return {"misset_random_seed": seed}
 
@@ -333,7 +339,7 @@ def _noise(resolver: _Resolver) -> NoiseConfig:
             value = resolver.settings.get(name)
             values[target] = value if value > 0 else None
     if "seed" not in resolver.settings and resolver.base.noise.seed is None:
-        values["seed"] = clock_seed()
+        values["seed"] = resolver.clock
     return resolver.configure("noise", values)
 
 
