@@ -162,7 +162,7 @@ def add_item(document: Document, item_id: str, title: str, fields: Mapping[str, 
         "- Exit Criteria (quote thresholds from spec):\n",
         *(f"  * {one_line(str(text), 'criterion')}\n" for text in fields.get("criteria", ())),
     ]
-    return insert_active(document, item_id, title, body)
+    return insert_active(document, item_id, one_line(title, "title"), body)
 
 
 def insert_active(document: Document, item_id: str, title: str, body: list[str]) -> Document:
@@ -180,7 +180,9 @@ def insert_active(document: Document, item_id: str, title: str, body: list[str])
 
 
 def row_line(item: Item, title: str) -> str:
-    return f"| [{item.id}](#{anchor(item.id, item.title)}) | {title} | {item.priority} | {item.status} |\n"
+    """A row of the index; a bar in the title would begin another cell."""
+    shown = title.replace("|", "/")
+    return f"| [{item.id}](#{anchor(item.id, item.title)}) | {shown} | {item.priority} | {item.status} |\n"
 
 
 def refresh_row(document: Document, item_id: str) -> Document:

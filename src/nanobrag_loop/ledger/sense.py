@@ -163,7 +163,7 @@ def circle_rules(item: Item, context: Context) -> Found:
     if item.status == "done":
         return
     promised = [attempt.next_actions for attempt in item.attempts][-3:]
-    if len(promised) == 3 and len(set(promised)) == 1 and len(promised[0]) > len("none"):
+    if len(promised) == 3 and len(set(promised)) == 1 and promised[0].lower().rstrip(".") not in ("none", "n/a"):
         yield Diagnostic(item.attempts[-1].line, "W404", "three attempts end with the same Next Actions", item.id)
     measured = list(context.history.get(item.id, ()))[-context.stuck_attempts :]
     if len(measured) == context.stuck_attempts > 1 and all(entry == measured[0] for entry in measured):
