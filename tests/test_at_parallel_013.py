@@ -49,8 +49,8 @@ def test_another_process_gives_the_same_bits(once, tmp_path):
 
 
 @pytest.mark.parametrize("budget_bytes", [2**17, 2**22])
-def test_memory_changes_only_the_order_of_addition(once, budget_bytes):
-    model = simulator(WORDS)
+def test_memory_changes_only_the_order_of_addition(budget_bytes):
+    model = simulator(WORDS.replace("-detpixels 64", "-detpixels 20"))
     smaller = dataclasses.replace(model.sampling, memory_budget_bytes=budget_bytes)
     found = Simulator(model.crystal, model.detector, model.beam, sampling=smaller, quirks=model.quirks).run()
-    np.testing.assert_allclose(found.numpy(), once, rtol=1e-12)
+    np.testing.assert_allclose(found.numpy(), model.run().numpy(), rtol=1e-12)
