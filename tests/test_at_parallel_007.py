@@ -2,7 +2,7 @@
 
 Setup: one still crystal; detector straight, rotated by 5, 3, 2° about x, y, z, and swung by two-theta 10°.
 Expectation: spots keep their directions: the straight detector's strongest peaks, projected onto the placed detector,
-are found there (≥ 48 of 50 within half a pixel), and rotations follow x, then y, then z; both programs give one pattern.
+are found there (≥ 48 of 50 within half a pixel), rotations follow x, then y, then z; both programs give one pattern.
 Command: nanoBragg ... -detector_rotx 5 -detector_roty 3 -detector_rotz 2 -twotheta 10
 """
 

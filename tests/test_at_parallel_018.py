@@ -1,7 +1,7 @@
 """AT-PARALLEL-018: crystals at the limits of their description.
 
-Setup: a single cell, uneven counts, sizes instead of counts, axes along the beam, oblique and left-handed cells, indices
-half way between two nodes.
+Setup: a single cell, uneven counts, sizes instead of counts, oblique and left-handed cells, indices half way between
+two nodes.
 Expectation: one cell gives F² everywhere; a count is the size over the edge, rounded up, at least 1; a tie of indices
 goes to the lower node; oblique cells keep their volume; nothing is infinite.
 Command: nanoBragg -cell ... -Na 1 -Nb 4 -Nc 9 | -sample_x L ... | -mat FILE

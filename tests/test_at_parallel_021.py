@@ -2,8 +2,8 @@
 
 Setup: one crystal, stills at several angles and sweeps of a few steps.
 Expectation: a still at phi is the crystal turned by as much about the spindle; a sweep is the mean of its stills at the
-start of each step; a step at exactly 0 repeats the orientation before it, as in the canonical program; both programs give
-one pattern.
+start of each step; a step at exactly 0 repeats the orientation before it, as in the canonical program; both programs
+give one pattern.
 Command: nanoBragg ... -phi 30 -osc 10 -phisteps 5
 """
 

@@ -20,7 +20,8 @@ from parity.geometry import rotation
 from parity.model import image, setup
 from parity.pattern import assert_same_pattern
 
-BASE = "-cell 100 100 100 90 90 90 -default_F 100 -N 5 -lambda 1.5 -distance 100 -detpixels 128 -pixel 0.25 -oversample 1"
+BASE = ("-cell 100 100 100 90 90 90 -default_F 100 -N 5 -lambda 1.5 -distance 100 -detpixels 128 -pixel 0.25 "
+        "-oversample 1")
 SEEDS = [1, 42, 12345]
 
 

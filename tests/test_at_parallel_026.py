@@ -1,8 +1,9 @@
 """AT-PARALLEL-026: absolute positions of the peaks of a triclinic crystal.
 
 Setup: cell 70 80 90 75 85 95, three orientations, N 12, pixels of 0.2 mm.
-Expectation: each of the 30 strongest peaks lies within half a pixel of the brightest point of the intensity reckoned from
-the set-up alone on a grid ten times finer; their nearest nodes are different reflections; the C program has them too.
+Expectation: each of the 30 strongest peaks lies within half a pixel of the brightest point of the intensity that is
+reckoned from the set-up alone, on a grid ten times finer; their nearest nodes are different reflections; the C program
+has them too.
 Command: nanoBragg -cell 70 80 90 75 85 95 -misset X Y Z -default_F 100 -N 12 -lambda 1.5 -distance 100 -pixel 0.2
 """
 

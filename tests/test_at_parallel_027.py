@@ -1,6 +1,6 @@
 """AT-PARALLEL-027: structure factors that differ from reflection to reflection.
 
-Setup: a list of indices up to ±6 and one up to ±2 with a default outside, nearest node and tricubic interpolation.
+Setup: lists of indices up to ±2, ±6 and ±10 with a default outside, nearest node and tricubic interpolation.
 Expectation: against a constant structure factor every pixel changes by (F/100)² of its nearest listed node, or the
 default's; interpolation is that of four-point Lagrange polynomials; both programs give one pattern.
 Command: nanoBragg -hkl block.hkl [-default_F 30] [-interpolate] ...
@@ -17,7 +17,7 @@ from parity.model import image, setup
 from parity.pattern import assert_same_pattern
 from parity.programs import reflection_block
 
-FILES = {"block.hkl": reflection_block(6), "small.hkl": reflection_block(2)}
+FILES = {f"{name}.hkl": reflection_block(extent) for name, extent in (("large", 10), ("block", 6), ("small", 2))}
 BASE = ("-cell 40 45 50 90 90 90 -misset 8 16 24 -lambda 1.5 -distance 90 -detpixels 48 -pixel 0.6 -oversample 1 "
         "-default_F 30")
 
@@ -45,9 +45,9 @@ def test_every_pixel_has_the_factor_of_its_nearest_node(name, extent):
 def test_interpolated_factors_are_tensor_products_of_cubics():
     """At some pixels, by SciPy's polynomial through the four nodes about each index."""
     indices = indices_of(f"{BASE} -N 3")
-    ratio = image(f"{BASE} -hkl block.hkl -interpolate -N 3", FILES) / image(f"{BASE} -N 3 -default_F 100")
+    ratio = image(f"{BASE} -hkl large.hkl -interpolate -N 3", FILES) / image(f"{BASE} -N 3 -default_F 100")
     for pixel in range(0, indices.shape[0], 211):
-        values, point = None, indices[pixel]
+        point = indices[pixel]
         nodes = np.floor(point)[:, None] + np.arange(-1, 3)
         values = listed(*np.meshgrid(*nodes, indexing="ij"))
         for axis in (2, 1, 0):
@@ -55,7 +55,7 @@ def test_interpolated_factors_are_tensor_products_of_cubics():
         assert np.sqrt(ratio.ravel()[pixel]) * 100 == pytest.approx(abs(float(values)), rel=1e-9)
 
 
-@pytest.mark.parametrize("words", ["-hkl block.hkl -N 5", "-hkl small.hkl -N 5", "-hkl block.hkl -interpolate -N 3",
+@pytest.mark.parametrize("words", ["-hkl block.hkl -N 5", "-hkl small.hkl -N 5", "-hkl large.hkl -interpolate -N 3",
                                    "-hkl small.hkl -interpolate -N 3"])
 def test_c_program_gives_the_same_pattern(c_image, words):
     assert_same_pattern(c_image(f"{BASE} {words}", FILES), image(f"{BASE} {words}", FILES))

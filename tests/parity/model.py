@@ -14,7 +14,7 @@ from nanobrag_torch.cli.parse import parse
 from nanobrag_torch.cli.prepare import prepare
 from nanobrag_torch.cli.resolve import resolve
 from nanobrag_torch.simulator import Simulator
-from nanobrag_torch.trace import trace_pixel
+from nanobrag_torch.trace_setup import setup_values
 
 from .programs import NO_FILES, Files, Words, split, write_files
 
@@ -30,14 +30,10 @@ def image(words: Words, files: Files = NO_FILES) -> np.ndarray:
     return simulator(words, files).run().numpy()
 
 
-def trace(words: Words, slow: int = 0, fast: int = 0, files: Files = NO_FILES) -> dict[str, Any]:
-    """All intermediates of one pixel."""
-    return trace_pixel(simulator(words, files), slow, fast)
-
-
 def setup(words: Words, files: Files = NO_FILES) -> dict[str, Any]:
     """The resolved experiment: names with units to numbers."""
-    return trace(words, files=files)["setup"]
+    model = simulator(words, files)
+    return setup_values(model, model.scene())
 
 
 @contextmanager
