@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nanobrag_loop.gitio import TreePair
@@ -41,13 +41,16 @@ class Trees:
 
     root: Path
     base: dict[str, str | bytes | As]
+    known: dict[bytes, str] = field(default_factory=dict)
 
     def git(self, *argv: str, data: bytes | None = None, **env: str) -> str:
         return sh(self.root, "git", *argv, data=data, **env).stdout.decode("utf-8", "surrogateescape").strip()
 
     def blob(self, content: str | bytes) -> str:
         data = content if isinstance(content, bytes) else content.encode("utf-8", "surrogateescape")
-        return self.git("hash-object", "-w", "--stdin", data=data)
+        if data not in self.known:
+            self.known[data] = self.git("hash-object", "-w", "--stdin", data=data)
+        return self.known[data]
 
     def tree(self, files: dict[str, str | bytes | As]) -> str:
         lines = []

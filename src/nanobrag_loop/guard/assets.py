@@ -110,8 +110,11 @@ def dead_references(pair: TreePair, config: Config, above: set[str]) -> Iterator
     """References of the index, CLAUDE.md and the prompts that this change broke or brought in broken."""
     there = pair.after.keys() | above | {folder.rstrip("/") for folder in above}
     before_folders = folders(pair.before)
+    removed = any(change.new is None for change in pair.changes)
     for document in pair.after:
         if document not in (config.protect.index, "CLAUDE.md") and not document.startswith("prompts/"):
+            continue
+        if not removed and pair.before.get(document) == pair.after[document]:
             continue
         known = references(document, pair.old_text(document) or "") if document in pair.before else set()
         for path in sorted(references(document, pair.new_text(document) or "") - there):
