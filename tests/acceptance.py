@@ -90,8 +90,8 @@ def run(command: str) -> None:
     assert main(words(command)) == 0
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch) -> Path:
+@pytest.fixture(name="folder")
+def working_folder(tmp_path, monkeypatch) -> Path:
     """An empty working folder with the input files of the worked examples."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "trace.mat").write_text(TRACE_MATRIX)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from acceptance import folder, image, simulator, traced  # noqa: F401
+
+from acceptance import image, simulator, traced, working_folder  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -33,9 +34,11 @@ def test_at_abs_001_no_sensor(options):
 
 
 def test_at_abs_002_the_last_layer_counts():
-    trace = traced("$D $TRI -oversample 1 -detector_abs 500 -detector_thick 450 -detector_thicksteps 4 -twotheta 20", 39, 51)
+    sensor = "-detector_abs 500 -detector_thick 450 -detector_thicksteps 4"
+    trace = traced(f"$D $TRI -oversample 1 {sensor} -twotheta 20", 39, 51)
     fractions = [layer["capture_fraction"] for layer in trace["subpixels"]]
-    assert fractions == pytest.approx([0.27183866283947, 0.197924659300998, 0.144123575618372, 0.104958175283419], rel=1e-12)
+    assert fractions == pytest.approx(
+        [0.27183866283947, 0.197924659300998, 0.144123575618372, 0.104958175283419], rel=1e-12)
     assert [term["I_term"] for term in trace["terms"]] == pytest.approx(
         [139070833.306459, 148690388.365254, 143101942.83752, 123730454.666596], rel=1e-8)
     assert trace["values"]["capture_fraction_used"] == fractions[-1]

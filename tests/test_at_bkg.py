@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from acceptance import folder, image, traced  # noqa: F401
+
+from acceptance import image, traced, working_folder  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("folder")
 

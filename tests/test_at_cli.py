@@ -6,8 +6,8 @@ import os
 import re
 
 import pytest
-from acceptance import folder, section, words  # noqa: F401
 
+from acceptance import section, words, working_folder  # noqa: F401
 from nanobrag_torch.cli.main import main
 from nanobrag_torch.cli.options import BY_NAME
 from nanobrag_torch.cli.parse import parse
@@ -38,7 +38,8 @@ def test_at_cli_002_refusals(folder, capsys, line, message):
 @pytest.mark.parametrize(("line", "name", "value"), [
     ("-lambda 1 -energy 6199.21 -lambda 3", "wavelength", 3.0), ("-lambda 1 -energy 6199.21", "wavelength", 2.0),
     ("-polar 0.5 -nopolar", "nopolar", True), ("-nopolar -polar 0.5", "nopolar", False),
-    ("-xds -adxv", "convention", "adxv"), ("-nopgm -pgmscale 2", "pgm", True), ("-round_xtal -gauss_xtal", "shape", "gauss")])
+    ("-xds -adxv", "convention", "adxv"), ("-nopgm -pgmscale 2", "pgm", True),
+    ("-round_xtal -gauss_xtal", "shape", "gauss")])
 def test_at_cli_003_the_last_one_wins(line, name, value):
     assert parse(words(line)).get(name) == value
 
@@ -62,8 +63,9 @@ def test_at_cli_005_rotation(line, steps, range_deg, step_deg):
 
 @pytest.mark.parametrize(("line", "counts"), [
     ("-hdivrange 2", (2, 1, 1)), ("-divergence 2 -divsteps 3", (3, 3, 1)), ("-hdivrange 2 -hdivsteps 1", (2, 1, 1)),
-    ("-hdivstep 2 -hdivsteps 5", (2, 1, 1)), ("-hdivstep 2 -hdivsteps 5 -clean", (5, 1, 1)), ("-hdivsteps 3", (3, 1, 1)),
-    ("-hdivsteps 3 -clean", (1, 1, 1)), ("-dispersion 1 -dispsteps 3", (1, 1, 3)), ("-dispersion 1", (1, 1, 2)),
+    ("-hdivstep 2 -hdivsteps 5", (2, 1, 1)), ("-hdivstep 2 -hdivsteps 5 -clean", (5, 1, 1)),
+    ("-hdivsteps 3", (3, 1, 1)), ("-hdivsteps 3 -clean", (1, 1, 1)),
+    ("-dispersion 1 -dispsteps 3", (1, 1, 3)), ("-dispersion 1", (1, 1, 2)),
     ("-dispsteps 3", (1, 1, 1))])
 def test_at_cli_005_sources(line, counts):
     beam = resolved(line).beam

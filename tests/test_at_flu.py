@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from acceptance import folder, image, simulator  # noqa: F401
 
+from acceptance import image, simulator, working_folder  # noqa: F401
 from nanobrag_torch.constants import CLASSICAL_ELECTRON_RADIUS_SQUARED_M2, DEFAULT_FLUENCE_PER_M2
 
 pytestmark = pytest.mark.usefixtures("folder")

@@ -6,7 +6,8 @@ import itertools
 
 import numpy as np
 import pytest
-from acceptance import folder, image, numbers, simulator, tables, traced  # noqa: F401
+
+from acceptance import image, numbers, simulator, tables, traced, working_folder  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("folder")
 

@@ -7,16 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from acceptance import PUBLISHED, folder, image, numbers, run, tables, traced  # noqa: F401
 
+from acceptance import PUBLISHED, image, numbers, run, tables, traced, working_folder  # noqa: F401
 from nanobrag_torch.io.smv import read_smv
 
 CHECK, _ = tables("spec-a-cli.md", "4.9")
 HEADERS, = tables("spec-a-cli.md", "2.4")
-KEYS = (
-    "HEADER_BYTES DIM BYTE_ORDER TYPE SIZE1 SIZE2 PIXEL_SIZE DISTANCE WAVELENGTH BEAM_CENTER_X BEAM_CENTER_Y ADXV_CENTER_X "
-    "ADXV_CENTER_Y MOSFLM_CENTER_X MOSFLM_CENTER_Y DENZO_X_BEAM DENZO_Y_BEAM DIALS_ORIGIN XDS_ORGX XDS_ORGY "
-    "CLOSE_DISTANCE PHI OSC_START OSC_RANGE TWOTHETA DETECTOR_SN BEAMLINE").split()
+KEYS = """HEADER_BYTES DIM BYTE_ORDER TYPE SIZE1 SIZE2 PIXEL_SIZE DISTANCE WAVELENGTH BEAM_CENTER_X BEAM_CENTER_Y
+ADXV_CENTER_X ADXV_CENTER_Y MOSFLM_CENTER_X MOSFLM_CENTER_Y DENZO_X_BEAM DENZO_Y_BEAM DIALS_ORIGIN XDS_ORGX XDS_ORGY
+CLOSE_DISTANCE PHI OSC_START OSC_RANGE TWOTHETA DETECTOR_SN BEAMLINE"""
 
 
 def pixels(name: str, kind: str, start: int = 0) -> np.ndarray:
@@ -45,9 +44,9 @@ def test_at_io_002_header(folder):
     assert len(data) == 512 + 32
     assert re.fullmatch(r"\{\nHEADER_BYTES=512;\nDIM=2;\n.*\nBEAMLINE=fake;\n\}\f *", head, re.DOTALL)
     entries = re.findall(r"^(\w+)=([^;\n]*)", head, re.MULTILINE)
-    assert [key for key, _ in entries] == KEYS
-    assert [value for _, value in entries][4:] == (
-        "4 4 0.1 100 1 0.25 0.25 0.3 0.1 0.25 0.25 0.3 0.3 -0.3,0.3,-100 3.5 3.5 100 0 0 0 0 000 fake").split()
+    assert [key for key, _ in entries] == KEYS.split()
+    assert " ".join(value for _, value in entries[4:]) == (
+        "4 4 0.1 100 1 0.25 0.25 0.3 0.1 0.25 0.25 0.3 0.3 -0.3,0.3,-100 3.5 3.5 100 0 0 0 0 000 fake")
     assert Path("noiseimage.img").read_bytes()[:512] == data[:512]
 
 

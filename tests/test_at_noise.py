@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from acceptance import folder, numbers, run, section, tables  # noqa: F401
 
+from acceptance import numbers, run, section, tables, working_folder  # noqa: F401
 from nanobrag_torch.deviates import DeviateStream, random_misset
 from nanobrag_torch.io.smv import read_smv
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from acceptance import folder, image, simulator  # noqa: F401
+
+from acceptance import image, simulator, working_folder  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("folder")
 

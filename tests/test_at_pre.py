@@ -6,8 +6,8 @@ from itertools import permutations
 from pathlib import Path
 
 import pytest
-from acceptance import folder, run, traced, words  # noqa: F401
 
+from acceptance import run, traced, words, working_folder  # noqa: F401
 from nanobrag_torch.cli.main import main
 from nanobrag_torch.cli.parse import parse
 from nanobrag_torch.cli.resolve import resolve

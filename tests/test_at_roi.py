@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from acceptance import folder, image, run, simulator, words  # noqa: F401
 
+from acceptance import image, run, simulator, words, working_folder  # noqa: F401
 from nanobrag_torch.cli.main import main
 from nanobrag_torch.io.smv import read_smv
 

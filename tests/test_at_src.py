@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from acceptance import folder, image, traced  # noqa: F401
+
+from acceptance import image, traced, working_folder  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -32,7 +33,8 @@ def test_at_src_002_round_and_square_grids(options, kept):
 
 def test_at_src_003_weights(folder):
     lines = (folder / "sources.txt").read_text().splitlines()
-    (folder / "alike.txt").write_text("".join(" ".join([*line.split()[:3], "1", line.split()[4]]) + "\n" for line in lines))
+    alike = ("{0} {1} {2} 1 {4}".format(*line.split()) for line in lines)
+    (folder / "alike.txt").write_text("\n".join(alike) + "\n")
     base = "$D $TRI -oversample 1 -nopolar"
     assert np.array_equal(image(f"{base} -sourcefile sources.txt"), image(f"{base} -sourcefile alike.txt"))
     singles = []

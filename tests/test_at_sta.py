@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from acceptance import PUBLISHED, folder, run, simulator  # noqa: F401
 
+from acceptance import PUBLISHED, run, simulator, working_folder  # noqa: F401
 from nanobrag_torch.statistics import image_statistics
 
 SCENE = "$D $CUB -misset 5 10 15 -detpixels 24 -oversample 1"

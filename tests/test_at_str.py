@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from acceptance import folder, image, reflections, traced  # noqa: F401
 
+from acceptance import image, reflections, traced, working_folder  # noqa: F401
 from nanobrag_torch import Crystal, CrystalConfig
 from nanobrag_torch.io.hkl import read_hkl
 from nanobrag_torch.physics.structure_factor import tricubic_factor
