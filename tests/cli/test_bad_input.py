@@ -338,8 +338,8 @@ def test_standard_output_that_is_full(folder):
 
 def test_memory_that_runs_out(folder):
     before = prepare(folder)
-    result = run_program(f"{RUN} -detpixels 14000 -quiet", preexec_fn=lambda: resource.setrlimit(
-        resource.RLIMIT_AS, (3 * 2**30, 3 * 2**30)))
+    result = run_program(f"{RUN} -detpixels 9000 -quiet", preexec_fn=lambda: resource.setrlimit(
+        resource.RLIMIT_AS, (2 * 2**30, 2 * 2**30)))
     assert_refused(result.returncode, result.stderr, r"not enough memory|free memory")
     assert contents(folder) == before
 

@@ -140,7 +140,7 @@ def test_every_fault_has_a_test_here():
     (["twotheta_axis_unnormalised"], f"{FAR} -twotheta_axis 0 0 -2 -twotheta 10"),
     (["custom_normal_kept"], f"{FAR} -fdet_vector 0.3 0 1 -sdet_vector 0 -1 0"),
     (["curved_detector", "twotheta_distance"], f"{FAR} -twotheta 10 -curved_det"),
-    (["omega_first_subpixel", "twotheta_distance"], f"{RUN} -twotheta 60 -pixel 4 -oversample 0 -nopolar -detpixels 2"),
+    (["omega_first_subpixel", "twotheta_distance"], f"{RUN} -twotheta 60 -pixel 1 -N 1 -oversample 0 -nopolar"),
 ])
 def test_faults_that_come_with_untrue_headers(inputs, folder, command, quirks, words):
     assert command(f"{words} -floatfile kept.bin").notes == [*quirks, "header_values"]
