@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -32,7 +32,9 @@ POSITIONAL = {
     **dict.fromkeys(("assert_almost_equal", "assert_array_almost_equal"), ("", "", "decimal")),
 }
 CHECKING_CALLS = ("raises", "warns", "deprecated_call", "fail")
-SKIPPING = ("skip", "skipif", "skipIf", "skipUnless", "xfail", "importorskip", "skipTest", "SkipTest", "expectedFailure")
+SKIPPING = (
+    "skip", "skipif", "skipIf", "skipUnless", "xfail", "importorskip", "skipTest", "SkipTest", "expectedFailure",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -181,25 +183,43 @@ def assertions(function: Function, names: Mapping[str, float]) -> list[Assertion
     return found
 
 
-def _below(node: ast.AST, names: Mapping[str, float]) -> Iterator[Assertion]:
+def _below(node: ast.AST, names: Mapping[str, float], around: str = "") -> Iterator[Assertion]:
+    """Assertions at or below a node. around: the conditions that they stand under, which belong to the skeleton."""
     if isinstance(node, ast.Assert):
-        yield masked(node.test, names)
+        yield placed(masked(node.test, names), around)
         return
     if isinstance(node, ast.If) and any(_gives_up(statement) for statement in node.body):
-        yield masked(node.test, names, negated=True)
+        yield placed(masked(node.test, names, negated=True), around)
         for statement in node.orelse:
-            yield from _below(statement, names)
+            yield from _below(statement, names, around)
         return
     if isinstance(node, ast.Call):
         name = last_name(node.func)
-        if name.lower().startswith("assert") or name in CHECKING_CALLS:
-            yield masked(node, names)
+        checking = name.lower().startswith("assert") or name in CHECKING_CALLS
+        if checking or name in POSITIONAL or any(keyword.arg in TOLERANCES for keyword in node.keywords):
+            yield placed(masked(node, names, counted=checking), around)
             return
-        if any(keyword.arg in TOLERANCES for keyword in node.keywords) or name in POSITIONAL:
-            yield masked(node, names, counted=False)
-            return
+    inner = f"{around}{condition(node)}"
     for child in ast.iter_child_nodes(node):
-        yield from _below(child, names)
+        in_body = isinstance(child, ast.stmt | ast.ExceptHandler)
+        yield from _below(child, names, inner if in_body else around)
+
+
+def condition(node: ast.AST) -> str:
+    """What decides whether, how often, or with what consequence the statements below a node run."""
+    if isinstance(node, ast.If | ast.While):
+        return f"if {ast.unparse(node.test)}: "
+    if isinstance(node, ast.For | ast.AsyncFor):
+        return f"for {ast.unparse(node.iter)}: "
+    if isinstance(node, ast.With | ast.AsyncWith):
+        return f"with {', '.join(ast.unparse(item.context_expr) for item in node.items)}: "
+    if isinstance(node, ast.Try | ast.ExceptHandler):
+        return "try: " if isinstance(node, ast.Try) else "except: "
+    return f"def {node.name}: " if isinstance(node, Function) else ""
+
+
+def placed(assertion: Assertion, around: str) -> Assertion:
+    return replace(assertion, skeleton=around + assertion.skeleton)
 
 
 def _gives_up(statement: ast.stmt) -> bool:
