@@ -18,6 +18,7 @@ def test_at_bkg_001_worked_pixels():
     assert value["I_bg"] == pytest.approx(220975801715.394, rel=1e-14)
     assert value["intensity_f64"] == pytest.approx(5509439.92411936, rel=1e-8)
     assert image(RUN)[2, 2] == 0.0
+    assert image(f"{RUN} -clean")[2, 2] > 5e6
 
 
 def test_at_bkg_002_scaling_of_the_canonical_program():
