@@ -195,9 +195,10 @@ def test_where_and_how_precisely(folder, command, words, tolerance, kept_threads
 
 def test_inputs_and_outputs_by_way_of_streams(folder):
     (folder / "a.hkl").write_text("0 0 0 100\n1 0 0 50\n")
-    result = subprocess.run(
-        ["bash", "-c", f"{sys.executable} -m nanobrag_torch {RUN} -hkl <(cat a.hkl) -quiet -floatfile /dev/stdout "
-                       "-nopgm -nonoise | wc -c"], capture_output=True, text=True, timeout=60)
+    (folder / "a.mat").write_text("0.01 0 0\n0 0.02 0\n0 0 0.03\n")
+    pipeline = (f"{sys.executable} -m nanobrag_torch {RUN} -hkl <(cat a.hkl) -mat <(cat a.mat) -quiet "
+                "-floatfile /dev/stdout -nopgm -nonoise | wc -c")
+    result = subprocess.run(["bash", "-c", pipeline], capture_output=True, text=True, timeout=60)
     assert (result.stdout.strip(), result.stderr) == (str(8 * 8 * 4), "")
 
 

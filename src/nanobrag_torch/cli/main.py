@@ -76,7 +76,7 @@ def _simulate(resolved: Resolved, settings: Settings) -> None:
     from .printout import check_pixels, print_pixels
 
     prepared = prepare(resolved)
-    prepared.messages.extend(option_notes(settings, resolved))
+    prepared.messages.extend(option_notes(resolved))
     check_pixels(prepared.simulator, settings)
     keep_cache(prepared)
     for message in prepared.messages:

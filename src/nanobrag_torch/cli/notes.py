@@ -1,6 +1,7 @@
 """Which of the canonical program's faults change this run.
 
-Faults of the geometry and of the reading of options are found by reckoning without them; the others have a condition.
+Faults of the geometry are found by reckoning without them, those of the reading of options where they are met; the
+others have a condition.
 """
 
 from __future__ import annotations
@@ -14,20 +15,17 @@ from ..config import CrystalShape, plain
 from ..constants import CLASSICAL_ELECTRON_RADIUS_SQUARED_M2
 from ..experiment import Experiment
 from ..quirks import Quirks
-from .parse import Settings
-from .resolve import Resolved, cache_to_read, resolve
+from .resolve import Resolved, cache_to_read
 
 if TYPE_CHECKING:
     from ..scene import Choices
     from ..simulator import Simulator
 
 
-def option_notes(options: Settings, resolved: Resolved) -> list[str]:
+def option_notes(resolved: Resolved) -> list[str]:
     """One line for each active fault that changes what the options come to."""
-    return _notes(resolved.experiment.quirks, (
-        name for name, settings in _READ_DIFFERENTLY.items()
-        if any(setting in options for setting in settings) and _reads_differently(options, resolved, name)
-    )) + _notes(resolved.experiment.quirks, ["silent_cache"] if _silent_cache(resolved.experiment) else [])
+    silent = cache_to_read(resolved.experiment) and not resolved.experiment.files.dump_asked
+    return _notes(resolved.experiment.quirks, (*resolved.faults, *(["silent_cache"] if silent else [])))
 
 
 def quirk_notes(experiment: Experiment, simulator: Simulator) -> list[str]:
@@ -43,26 +41,6 @@ def _notes(quirks: Quirks, names: Iterable[str]) -> list[str]:
         if getattr(quirks, name):
             notes.append(f"note: {name}: {summary} ({section}); -clean corrects it")
     return notes
-
-
-_READ_DIFFERENTLY = {
-    "step_counts": ("phisteps", "hdivsteps", "vdivsteps", "dispsteps"),
-    "header_close_distance": ("img", "mask"),
-    "mask_beam_centre": ("mask",),
-    "clock_orientation": ("misset",),
-}
-"""Faults of the reading of options, with the settings that they concern."""
-
-
-def _reads_differently(options: Settings, resolved: Resolved, name: str) -> bool:
-    quirks = dataclasses.replace(resolved.experiment.quirks, **{name: False})
-    other = resolve(options, quirks=quirks, clock=resolved.clock).experiment
-    return any(repr(getattr(other, section)) != repr(getattr(resolved.experiment, section))
-               for section in ("crystal", "detector", "beam"))
-
-
-def _silent_cache(experiment: Experiment) -> bool:
-    return cache_to_read(experiment) and not experiment.files.dump_asked
 
 
 class _Run:

@@ -39,10 +39,10 @@ def prepare(resolved: Resolved) -> Prepared:
     """Read, check and build; raises `InputError` naming the option or file at fault."""
     _check_files(resolved)
     _check_memory(resolved)
-    device = _device(resolved.experiment)
     experiment = _with_mask(resolved.experiment)
     messages = [f"nanoBragg: warning: {warning}" for warning in resolved.warnings]
     table = _structure_factors(experiment, messages)
+    device = _device(experiment)
     try:
         simulator = _simulator(experiment, table, device, messages)
     except ConfigError as error:

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +23,7 @@ from ..quirks import Quirks
 from .advice import advice
 from .header import header_settings
 from .parse import LARGEST_COUNT, Settings
-from .steps import dispersion_scan, divergence_scan, mosaic_scan, phi_scan
+from .steps import Scan, dispersion_scan, divergence_scan, mosaic_scan, phi_scan
 
 _DIRECT: dict[str, dict[str, str]] = {
     "crystal": {"default_F": "default_F", "fudge": "fudge", "shape": "shape", "phi": "phi_start_deg",
@@ -65,12 +66,12 @@ _FIELD_SETTINGS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Resolved:
-    """An experiment, the settings that it came from, warnings, and the seed for what follows the clock."""
+    """An experiment, the settings that it came from, warnings, and faults that the reading of options met."""
 
     experiment: Experiment
     settings: Settings
     warnings: tuple[str, ...] = ()
-    clock: int = 1
+    faults: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> dict[str, str]:
@@ -107,7 +108,7 @@ class _Resolver:
     base: Experiment
     quirks: Quirks
     from_config: bool
-    clock: int
+    faults: list[str]
     warnings: list[str] = field(default_factory=list)
 
     def given(self, name: str, kept: Any = None) -> Any:
@@ -129,6 +130,13 @@ class _Resolver:
         given = zip(names, (count, extent, step), strict=True)
         return tuple(self.settings.get(name, value) for name, value in given)
 
+    def by_rule(self, scan: Callable[..., Scan], *given: Any) -> Scan:
+        """A scan by the rule in force, the canonical program's or the corrected one."""
+        upstream, corrected = scan(*given, upstream=True), scan(*given, upstream=False)
+        if upstream != corrected:
+            self.faults.append("step_counts")
+        return upstream if self.quirks.step_counts else corrected
+
     def direct(self, section: str) -> dict[str, Any]:
         return {target: self.settings.get(name) for name, target in _DIRECT[section].items() if name in self.settings}
 
@@ -140,18 +148,15 @@ class _Resolver:
             raise _refusal(self.settings, error) from None
 
 
-def resolve(options: Settings, quirks: Quirks | None = None, clock: int | None = None) -> Resolved:
+def resolve(options: Settings) -> Resolved:
     """The experiment of a parsed command line. Reads `-config`, image headers, matrix and source files.
-
-    quirks, clock
-        Instead of those that the options say, and of the time.
 
     Raises `InputError` naming the option or file at fault.
     """
     base, from_config = _base(options)
-    quirks = quirks or (Quirks.clean() if options.get("clean") else base.quirks)
-    settings = _with_headers(options, quirks)
-    resolver = _Resolver(settings, base, quirks, from_config, clock or clock_seed())
+    quirks = Quirks.clean() if options.get("clean") else base.quirks
+    settings, faults = _with_headers(options, quirks)
+    resolver = _Resolver(settings, base, quirks, from_config, faults)
     beam = _beam(resolver)
     detector = _detector(resolver)
     beam = _listed_sources(resolver, beam, detector)
@@ -161,7 +166,7 @@ def resolve(options: Settings, quirks: Quirks | None = None, clock: int | None =
         _files(resolver), resolver.configure("computing", resolver.direct("computing")), quirks)
     _check_complete(resolver, experiment)
     return Resolved(experiment, settings, (*resolver.warnings, *advice(experiment, options)),
-                    resolver.clock)
+                    tuple(dict.fromkeys(name for name in faults if getattr(quirks, name))))
 
 
 def _base(options: Settings) -> tuple[Experiment, bool]:
@@ -170,13 +175,18 @@ def _base(options: Settings) -> tuple[Experiment, bool]:
     return Experiment(quirks=Quirks.upstream()), False
 
 
-def _with_headers(options: Settings, quirks: Quirks) -> Settings:
-    settings = header_settings(options, quirks)
-    if "distance" in options and not quirks.header_close_distance:
-        settings.values.pop("close_distance", None)
+def _with_headers(options: Settings, quirks: Quirks) -> tuple[Settings, list[str]]:
+    """Options over what image headers say, and the faults met."""
+    settings, faults = header_settings(options, quirks)
+    if "distance" in options and "close_distance" in settings and "close_distance" not in options:
+        faults.append("header_close_distance")
+        if not quirks.header_close_distance:
+            del settings.values["close_distance"]
     settings.values |= options.values
     settings.spelling |= options.spelling
-    return settings
+    if not settings.spelling.get("Ybeam", "").startswith("-mask "):
+        faults = [name for name in faults if name != "mask_beam_centre"]
+    return settings, faults
 
 
 def _detector(resolver: _Resolver) -> DetectorConfig:
@@ -226,7 +236,7 @@ def _pixels(resolver: _Resolver) -> dict[str, Any]:
 
 
 def _beam(resolver: _Resolver) -> BeamConfig:
-    settings, base, upstream = resolver.settings, resolver.base.beam, resolver.quirks.step_counts
+    settings, base = resolver.settings, resolver.base.beam
     values = resolver.direct("beam")
     values |= _custom_vector(resolver, "polar_vector", "polarization_axis")
     for axis in ("hdiv", "vdiv"):
@@ -234,12 +244,12 @@ def _beam(resolver: _Resolver) -> BeamConfig:
         if any(name in settings for name in names):
             kept = (getattr(base, f"{axis}_steps"), getattr(base, f"{axis}_range_mrad"),
                     getattr(base, f"{axis}_step_mrad"))
-            scan = divergence_scan(*resolver.scan(names, kept), upstream=upstream)
+            scan = resolver.by_rule(divergence_scan, *resolver.scan(names, kept))
             values |= {f"{axis}_steps": scan.count, f"{axis}_range_mrad": scan.extent, f"{axis}_step_mrad": scan.step}
     if "dispersion" in settings or "dispsteps" in settings:
         count, extent, _ = resolver.scan(("dispsteps", "dispersion", ""),
                                          (base.dispersion_steps, base.dispersion_percent, None))
-        scan = dispersion_scan(count or None, extent, upstream=upstream)
+        scan = resolver.by_rule(dispersion_scan, count, extent)
         values |= {"dispersion_steps": scan.count, "dispersion_percent": scan.extent}
     return resolver.configure("beam", values)
 
@@ -271,8 +281,8 @@ def _crystal(resolver: _Resolver, beam: BeamConfig) -> CrystalConfig:
     values["sample_size_mm"] = _sample_size(resolver, beam)
     names = ("phisteps", "osc", "phistep")
     if any(name in settings for name in names):
-        scan = phi_scan(*resolver.scan(names, (base.phi_steps, base.osc_range_deg, base.phi_step_deg)),
-                        upstream=resolver.quirks.step_counts)
+        kept = (base.phi_steps, base.osc_range_deg, base.phi_step_deg)
+        scan = resolver.by_rule(phi_scan, *resolver.scan(names, kept))
         values |= {"phi_steps": scan.count, "osc_range_deg": scan.extent, "phi_step_deg": scan.step}
     if "mosaic_spread" in settings or "mosaic_domains" in settings:
         count, extent, _ = resolver.scan(("mosaic_domains", "mosaic_spread", ""),
@@ -311,10 +321,10 @@ def _orientation(resolver: _Resolver) -> dict[str, Any]:
         return {"misset_random_seed": seed} if drawn and seed is not None else {}
     if misset != ("random",):
         return {"misset_deg": misset, "misset_random_seed": None}
-    if seed is None and not resolver.quirks.clock_orientation:
-        seed = resolver.settings.get("seed")
-    if seed is None:
-        seed = resolver.clock
+    if seed is None and "seed" in resolver.settings:
+        resolver.faults.append("clock_orientation")
+        seed = None if resolver.quirks.clock_orientation else resolver.settings.get("seed")
+    seed = seed or clock_seed()
     resolver.warnings.append(f"random orientation of seed {seed}; -misset_seed {seed} repeats it")
     return {"misset_random_seed": seed}
 
@@ -339,7 +349,7 @@ def _noise(resolver: _Resolver) -> NoiseConfig:
             value = resolver.settings.get(name)
             values[target] = value if value > 0 else None
     if "seed" not in resolver.settings and resolver.base.noise.seed is None:
-        values["seed"] = resolver.clock
+        values["seed"] = clock_seed()
     return resolver.configure("noise", values)
 
 

@@ -63,6 +63,7 @@ def divergence_scan(count: int | None, extent: float | None, step: float | None,
 
 def dispersion_scan(count: int | None, extent: float | None, *, upstream: bool) -> Scan:
     """Wavelengths: relative width in percent (part A §2.7)."""
+    count = count or None
     if not extent or (count == 1 and not upstream):
         return Scan(1, 0.0)
     return Scan(max(count or 2, 2), extent)
