@@ -22,7 +22,8 @@ from nanobrag_torch.tools.runners import Run, c_binary, run_c, run_python
 from nanobrag_torch.tools.staging import float_image, stage
 
 AGREE, BAD_INPUT, DIVERGE = 0, 2, 3
-NO_FILES = ("-nonoise", "-nopgm", "-noprogress")
+PLAIN = ("-nonoise", "-nopgm", "-noprogress", "-floatfile", "float.bin", "-intfile", "int.img")
+"""The same files in every run, whatever the arguments say."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -59,14 +60,16 @@ def _options(words: list[str] | None) -> argparse.Namespace:
 
 def _run_both(options: argparse.Namespace, scratch: Path, extra: list[str]) -> tuple[Run, Run]:
     binary = c_binary(options.c_bin)
-    folders = [scratch / name for name in ("c", "python")]
-    words = [[*stage(options.arguments, folder), *NO_FILES, *extra] for folder in folders]
-    runs = run_c(words[0], folders[0], binary), run_python(words[1], folders[1])
-    for name, run in zip(("C", "Python"), runs, strict=True):
-        if run.status != 0:
-            last = (run.stderr.strip().splitlines() or ["nothing on stderr"])[-1]
-            raise InputError(f"the {name} program ended with status {run.status}: {last}")
-    return runs
+    c_words, words = ([*stage(options.arguments, scratch / name), *PLAIN, *extra] for name in ("c", "python"))
+    by_c = _succeeded("C", run_c(c_words, scratch / "c", binary))
+    return by_c, _succeeded("Python", run_python(words, scratch / "python"))
+
+
+def _succeeded(name: str, run: Run) -> Run:
+    if run.status != 0:
+        last = (run.stderr.strip().splitlines() or ["nothing on stderr"])[-1]
+        raise InputError(f"the {name} program ended with status {run.status}: {last}")
+    return run
 
 
 def _trace(options: argparse.Namespace, scratch: Path) -> int:
@@ -85,7 +88,7 @@ def _trace(options: argparse.Namespace, scratch: Path) -> int:
 
 
 def _peaks(options: argparse.Namespace, scratch: Path) -> int:
-    runs = _run_both(options, scratch, ["-floatfile", "float.bin", "-intfile", "int.img"])
+    runs = _run_both(options, scratch, [])
     text, agree = peak_table(*(float_image(run.folder) for run in runs))
     print(text)
     return AGREE if agree else DIVERGE

@@ -45,8 +45,9 @@ _SETUP = (
     ("2.4", ROUNDING, "Xclose_m Yclose_m Xbeam_m Ybeam_m"),
     ("3.2", GEOMETRY, "rotx_rad roty_rad rotz_rad twotheta_rad"),
     ("3.1", ROUNDING, "ratio"),
-    ("3.2", ROUNDING, "fdet_vector sdet_vector odet_vector pix0_vector_m"),
-    ("3.3", ROUNDING, "close_distance_m distance_m Fclose_m Sclose_m Fbeam_m Sbeam_m"),
+    ("3.2", ROUNDING, "fdet_vector sdet_vector odet_vector"),
+    ("3.3", ROUNDING, "close_distance_m distance_m Fbeam_m Sbeam_m Fclose_m Sclose_m"),
+    ("3.2", ROUNDING, "pix0_vector_m"),
     ("3.3", (1e-12, 1e-11), "ORGX_px ORGY_px dials_origin_mm"),
     ("3.7", GEOMETRY, "detector_thick_m detector_thickstep_m detector_mu_per_m"),
     ("3.7", COUNT, "detector_thicksteps"),
@@ -109,4 +110,4 @@ def _table(rows: tuple[tuple[str, tuple[float, float], str], ...]) -> dict[str, 
 QUANTITIES: dict[str, dict[str, Quantity]] = {
     "setup": _table(_SETUP), "subpixel": _table(_SUBPIXEL), "ray": _table(_RAY), "term": _table(_TERM),
     "value": _table(_VALUE)}
-"""By kind of trace line, then by name. Names of the first three pixel kinds that `value` lines repeat are not in it."""
+"""By kind of trace line, then by name. What `value` lines repeat of the first sub-pixel, ray and term is not in it."""
