@@ -45,11 +45,21 @@ def frozen(item: model.Item) -> FrozenItem:
         for past in item.attempts
     )
     return FrozenItem(
-        id=item.id, title=item.title, priority=item.priority, status=item.status, spec=item.spec, owner="/".join(item.owner),
-        depends_on=item.depends_on, plan=item.plan, reproduction=item.reproduction, first_divergence=item.first_divergence,
-        attempts=attempts, risks=item.risks, exit_criteria=tuple(criterion.text for criterion in item.criteria),
+        id=item.id,
+        title=item.title,
+        priority=item.priority,
+        status=item.status,
+        spec=item.spec,
+        owner="/".join(item.owner),
+        depends_on=item.depends_on,
+        plan=item.plan,
+        reproduction=item.reproduction,
+        first_divergence=item.first_divergence,
+        attempts=attempts,
+        risks=item.risks,
+        exit_criteria=tuple(criterion.text for criterion in item.criteria),
         sha256=sha256_text(item.text),
-    )  # fmt: skip
+    )
 
 
 def next_attempt(text: str, item_id: str) -> int:

@@ -9,66 +9,30 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from nanobrag_loop import gates, gitio, guarding, landing, manifest, measure, preparation, sync, watch, worktrees
+from nanobrag_loop import gates, gitio, guarding, landing, manifest, measure, preparation, sync, worktrees
 from nanobrag_loop.agents import process
-from nanobrag_loop.agents.adapters import ADAPTERS
-from nanobrag_loop.agents.result import BadResult, Claim, clean, read
+from nanobrag_loop.agents.result import Claim
 from nanobrag_loop.config import Config
 from nanobrag_loop.decide import Decision, Evidence, decide
-from nanobrag_loop.errors import GitError, RefusedError
 from nanobrag_loop.preparation import Base, Preparation
 from nanobrag_loop.records import Record
-from nanobrag_loop.runs import Clock, Run, open_run, stamp, stop_requested, utc_now
+from nanobrag_loop.runs import Clock, Run, open_run, stamp, utc_now
+from nanobrag_loop.workplace import Workplace
 
 SOURCE_ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass
-class Cycle:
-    """An attempt in progress. on_phase: called after every phase (progress output, tests); judge: the session's
-    breaker, asked with the decision, answers with the reason to block the item, or nothing."""
+class Cycle(Workplace):
+    """An attempt in progress. judge: the session's breaker, asked with the decision, answers with the reason to block
+    the item, or nothing."""
 
-    root: Path
-    common: Path
-    config: Config
-    run: Run
-    clock: Clock = utc_now
-    on_phase: Callable[[str], object] = lambda phase: None
-    mirror: Callable[[bytes], object] | None = None
     judge: Callable[[Run, Decision, list[gates.GateResult]], str] = field(default=lambda run, decision, results: "")
-
-    # --- places
-
-    @property
-    def tree_folder(self) -> Path:
-        return self.root / ".nbloop" / "wt" / self.run.id
-
-    @property
-    def check_folder(self) -> Path:
-        return self.root / ".nbloop" / "wt" / f"{self.run.id}-check"
-
-    @property
-    def land_folder(self) -> Path:
-        return self.root / ".nbloop" / "wt" / f"{self.run.id}-land"
-
-    @property
-    def base(self) -> Base:
-        return Base(self.root, self.run.journal["base"])
-
-    @property
-    def artifacts(self) -> Path:
-        return self.run.file("artifacts")
-
-    def mark(self, phase: str, **facts: object) -> None:
-        self.run.mark(phase, self.clock, **facts)
-        self.on_phase(phase)
 
     # --- the chain
 
@@ -91,131 +55,6 @@ class Cycle:
             ("pushed", self.push),
             ("closed", self.close),
         ]
-
-    def prepare(self) -> None:
-        worktrees.add(self.root, self.tree_folder, self.run.journal["base"])
-        for folder in (self.artifacts, self.run.file("gates"), self.run.file("git-files")):
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-        worktrees.keep_git_files(self.common, self.run.file("git-files"))
-        before = worktrees.sentinel(self.root, self.common)
-        self.run.file("before.json").write_text(json.dumps(before.as_dict()))
-        self.check_import_origin()
-        self.mark("prepared")
-
-    def check_import_origin(self) -> None:
-        """The simulator must be imported from the worktree: an editable install would give the main checkout."""
-        package = self.tree_folder / "src" / "nanobrag_torch"
-        if not package.is_dir():
-            return
-        code = "import importlib.util as u; print(u.find_spec('nanobrag_torch').origin)"
-        log = self.run.file("origin.txt")
-        with log.open("wb") as target:
-            process.run(
-                [sys.executable, "-c", code], cwd=self.tree_folder, env=self.environment(), marker=self.run.id,
-                limits=process.RunLimits(wall_s=60), log=target,
-            )  # fmt: skip
-        origin = Path(log.read_text(errors="replace").strip() or "/nowhere")
-        if not origin.is_relative_to(self.tree_folder):
-            raise RefusedError(f"nanobrag_torch would be imported from {origin}, not from the worktree")
-
-    def environment(self) -> dict[str, str]:
-        """What an agent sees: the allow-list, the contract, and an identity that marks commits of its own."""
-        env = measure.environment(self.config.env_allow, self.tree_folder)
-        mark = watch.committer(self.run.id)
-        return {
-            **env,
-            "PYTHONPATH": f"{self.tree_folder / 'src'}:{SOURCE_ROOT}",
-            "NBLOOP_RESULT": str(self.run.file("result.json")),
-            "NBLOOP_ARTIFACTS": str(self.artifacts),
-            "NBLOOP_CONTEXT": str(self.run.file("context.json")),
-            "NBLOOP_ITEM": self.run.journal["item"],
-            "NBLOOP_ROLE": self.run.journal["role"],
-            "GIT_AUTHOR_NAME": "agent", "GIT_AUTHOR_EMAIL": mark, "GIT_COMMITTER_NAME": "agent", "GIT_COMMITTER_EMAIL": mark,
-        }  # fmt: skip
-
-    def run_and_collect(self) -> None:
-        if self.run.phase == "running":
-            self.end_interrupted()
-        else:
-            self.run_agent()
-        self.collect()
-
-    def run_agent(self) -> None:
-        agent, limits = self.run.journal["agent"], self.config.limits.run
-        bounds = process.RunLimits(
-            wall_s=limits.wall_s, idle_s=limits.idle_s, after_result_s=limits.after_result_s,
-            log_bytes=int(limits.log_mib * 1024 * 1024), tokens=limits.tokens or None, usd=limits.usd or None,
-            kill_grace_s=min(10.0, limits.wall_s / 4),
-        )  # fmt: skip
-        watcher = ADAPTERS[agent["events"]](self.run.file("result.json"))
-        with self.run.file("agent.log").open("wb") as log:
-            outcome = process.run(
-                agent["argv"], cwd=self.tree_folder, env=self.environment(), marker=self.run.id, limits=bounds, log=log,
-                stdin=self.run.file("prompt.md"), watcher=watcher, mirror=self.mirror, started=self.agent_started,
-                stop=lambda: stop_requested(self.root),
-            )  # fmt: skip
-        self.run.note(outcome={
-            "ended": outcome.ended, "exit_code": outcome.exit_code, "wall_s": round(outcome.wall_s, 2),
-            "output_bytes": outcome.output_bytes, "tokens": outcome.usage.tokens, "usd": outcome.usage.usd,
-            "left": list(outcome.left), "survivors": list(outcome.survivors), "detail": outcome.detail,
-        })  # fmt: skip
-
-    def agent_started(self, who: process.Identity) -> None:
-        self.mark("running", pid=who.pid, started=who.started)
-
-    def end_interrupted(self) -> None:
-        """The runner died while the agent ran: end what is left of it and let the attempt count as interrupted."""
-        if "outcome" in self.run.journal:
-            return
-        who = process.Identity(self.run.journal["pid"], self.run.journal["started"])
-        survivors = process.end_group(who.pid if who.alive() else -1, self.run.id, 2.0)
-        outcome = {"ended": "interrupted", "exit_code": None, "wall_s": 0.0, "survivors": list(survivors), "left": []}
-        self.run.note(outcome=outcome)
-
-    def collect(self) -> None:
-        """The agent's work as a tree and a patch, its claim as data, its escapes as findings."""
-        journal = self.run.journal
-        before = json.loads(self.run.file("before.json").read_text())
-        found = watch.escapes(
-            self.root, self.common, before, self.run.file("git-files"), self.run.id, self.config.branch
-        )
-        base = journal["base"]
-        try:
-            found += watch.own_commits(self.root, self.tree_folder, base, self.run.id)
-            tree = worktrees.result_tree(self.tree_folder, base, self.run.file("index"))
-            found += [
-                watch.finding("P3", name, "an ignored file was forced into the index")
-                for name in worktrees.forced(self.tree_folder, base, tree)
-            ]
-        except GitError as error:
-            # The agent broke its own worktree; what lies there cannot be read as a change.
-            found.append(
-                watch.finding(
-                    "P8", str(self.tree_folder), f"the worktree is no longer readable: {clean(str(error), 120)}"
-                )
-            )
-            tree = gitio.git(self.root, "rev-parse", f"{base}^{{tree}}").strip()
-        found += limit_findings(journal["outcome"])
-        self.run.file("change.patch").write_text(worktrees.patch(self.root, base, tree), errors="surrogateescape")
-        claim, problem = self.claim()
-        self.mark(
-            "collected", tree=tree, paths=worktrees.changed_paths(self.root, base, tree), escapes=found,
-            claim=claim.as_dict() if claim else None, claim_problem=problem,
-        )  # fmt: skip
-
-    def claim(self) -> tuple[Claim | None, str]:
-        outcome = self.run.journal["outcome"]
-        if outcome["ended"] == "interrupted":
-            return None, "interrupted"
-        if outcome["ended"] == "not-started":
-            return None, clean(f"the agent could not be started: {outcome['detail']}", 200)
-        if outcome["survivors"]:
-            return None, f"processes {outcome['survivors']} of the agent could not be ended"
-        try:
-            return read(self.run.file("result.json"), self.artifacts), ""
-        except BadResult as reason:
-            return None, str(reason)
 
     def guard(self) -> None:
         journal = self.run.journal
@@ -268,9 +107,15 @@ class Cycle:
         claim = Claim(**journal["claim"]) if journal["claim"] else None
         results = [gates.GateResult.from_dict(row) for row in journal["gates"]]
         evidence = Evidence(
-            self.refusals(), claim, journal["claim_problem"], journal["outcome"]["ended"], results,
-            bool(journal["paths"]), journal["criteria"], self.config.merge_partial,
-        )  # fmt: skip
+            self.refusals(),
+            claim,
+            journal["claim_problem"],
+            journal["outcome"]["ended"],
+            results,
+            bool(journal["paths"]),
+            journal["criteria"],
+            self.config.merge_partial,
+        )
         decision = decide(evidence)
         block = self.judge(self.run, decision, results)
         self.mark("decided", decision=vars(decision), result=decision.result, block=block)
@@ -288,8 +133,17 @@ class Cycle:
         branch = self.keep_branch() if decision.keep_branch and journal["paths"] else ""
         parcel = self.parcel(decision)
         head, record = landing.land(self.root, self.config, self.land_folder, tip, parcel)
-        self.mark("committed", head=head, tip=tip, record=str(record.path), branch=branch, parked=parked and branch,
-                  merges=decision.merge, attempt=record.attempt, closes=decision.close)  # fmt: skip
+        self.mark(
+            "committed",
+            head=head,
+            tip=tip,
+            record=str(record.path),
+            branch=branch,
+            parked=parked and branch,
+            merges=decision.merge,
+            attempt=record.attempt,
+            closes=decision.close,
+        )
 
     def carry_over(self, tip: str, decision: Decision) -> Decision:
         """The change on the new tip, guarded and measured once more; if that fails it is not merged."""
@@ -319,32 +173,57 @@ class Cycle:
         journal = self.run.journal
         results = [gates.GateResult.from_dict(row) for row in journal["gates"]]
         return {
-            "Loop-Run": self.run.id, "Loop-Item": journal["item"], "Loop-Attempt": str(journal["attempt"]),
-            "Loop-Role": journal["role"], "Loop-Agent": journal["agent"]["name"], "Loop-Base": journal["base"],
+            "Loop-Run": self.run.id,
+            "Loop-Item": journal["item"],
+            "Loop-Attempt": str(journal["attempt"]),
+            "Loop-Role": journal["role"],
+            "Loop-Agent": journal["agent"]["name"],
+            "Loop-Base": journal["base"],
             "Loop-Gates": landing.gate_note(results),
-        }  # fmt: skip
+        }
 
     def parcel(self, decision: Decision) -> landing.Parcel:
         journal = self.run.journal
         claim = journal["claim"] or {}
         outcome = journal["outcome"]
         record = Record(
-            run=self.run.id, item=journal["item"], attempt=journal["attempt"], result=decision.result, reason=decision.reason,
-            role=journal["role"], agent=journal["agent"]["name"], route=journal["route"]["name"], base=journal["base"],
-            claim=claim.get("result"), summary=claim.get("summary", ""), at=stamp(self.clock()),
-            item_sha256=journal["item_sha256"], prompt_sha256=journal["prompt_sha256"],
-            gates=tuple(gates.GateResult.from_dict(row) for row in journal["gates"]), guard=tuple(journal["findings"]),
+            run=self.run.id,
+            item=journal["item"],
+            attempt=journal["attempt"],
+            result=decision.result,
+            reason=decision.reason,
+            role=journal["role"],
+            agent=journal["agent"]["name"],
+            route=journal["route"]["name"],
+            base=journal["base"],
+            claim=claim.get("result"),
+            summary=claim.get("summary", ""),
+            at=stamp(self.clock()),
+            item_sha256=journal["item_sha256"],
+            prompt_sha256=journal["prompt_sha256"],
+            gates=tuple(gates.GateResult.from_dict(row) for row in journal["gates"]),
+            guard=tuple(journal["findings"]),
             usage={key: outcome.get(key) for key in ("ended", "exit_code", "wall_s", "tokens", "usd")},
-            first_divergence=claim.get("first_divergence"), next_actions=tuple(claim.get("next_actions", ())),
+            first_divergence=claim.get("first_divergence"),
+            next_actions=tuple(claim.get("next_actions", ())),
             extra={"override": journal["route"]["overridden"]} if journal["route"].get("overridden") else {},
-        )  # fmt: skip
+        )
         entry = landing.entry_of(
             record, decision, claim.get("metrics", ()), claim.get("observations", ()), journal["block"]
         )
         return landing.Parcel(
-            self.run.id, journal["item"], record, decision, journal["tree"], journal["paths"], self.artifacts,
-            self.run.file("gates"), entry, self.trailers(), journal["block"],
-        )  # fmt: skip
+            self.run.id,
+            journal["item"],
+            record,
+            decision,
+            journal["tree"],
+            journal["paths"],
+            self.artifacts,
+            self.run.file("gates"),
+            entry,
+            self.trailers(),
+            journal["block"],
+        )
 
     def merge(self) -> None:
         landing.merge(self.root, self.config.branch, self.run.journal["head"])
@@ -361,36 +240,22 @@ class Cycle:
         self.mark("closed")
 
 
-LIMIT_CODES = {"wall": "L1", "idle": "L2", "log": "L3", "after-result": "L4", "tokens": "L5", "usd": "L6", "stop": "L7"}
-
-
-def limit_findings(outcome: Mapping) -> list[dict]:
-    """Findings about the agent as a process: the limit that ended it, processes that it left or that resisted."""
-    found = []
-    code = LIMIT_CODES.get(outcome["ended"])
-    if code == "L4":
-        # The result was complete by then, so this is reported and does not refuse by itself.
-        found.append(watch.finding(code, "agent", "the agent did not end after its result and was ended", severity="W"))
-    elif code:
-        found.append(watch.finding(code, "agent", f"the agent was ended by the {outcome['ended']} limit"))
-    if outcome["left"]:
-        found.append(
-            watch.finding("L8", "agent", f"the agent left {len(outcome['left'])} processes behind; they were ended")
-        )
-    if code and outcome["exit_code"] == -signal.SIGKILL:
-        found.append(watch.finding("L9", "agent", "the agent ignored the request to end and was killed"))
-    return found
-
-
 def start(root: Path, common: Path, config: Config, plan: Preparation, clock: Clock = utc_now, **more) -> Cycle:
     """A new attempt for what was prepared, in phase "opened"."""
     agent = {"name": plan.agent.name, "argv": list(plan.agent.argv), "events": plan.agent.events}
     item = plan.item.as_dict()
     facts: Mapping = {
-        "item": plan.item.id, "attempt": plan.attempt, "base": plan.base.commit, "item_sha256": plan.item.sha256,
-        "criteria": len(plan.item.exit_criteria), "agent": agent, "route": vars(plan.route), "parity": vars(plan.parity),
-        "prompt_sha256": manifest.sha256_text(plan.prompt), "limits": asdict(config.limits.run),
-    }  # fmt: skip
+        "item": plan.item.id,
+        "attempt": plan.attempt,
+        "base": plan.base.commit,
+        "item_sha256": plan.item.sha256,
+        "criteria": len(plan.item.exit_criteria),
+        "agent": agent,
+        "route": vars(plan.route),
+        "parity": vars(plan.parity),
+        "prompt_sha256": manifest.sha256_text(plan.prompt),
+        "limits": asdict(config.limits.run),
+    }
     run = open_run(root, "engineer", facts, clock)
     run.file("prompt.md").write_text(plan.prompt, encoding="utf-8", errors="surrogateescape")
     context = {"schema": 1, "run": run.id, "item": item, "attempt": plan.attempt, "route": plan.route.name}

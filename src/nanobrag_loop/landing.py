@@ -76,8 +76,10 @@ def evidence(folder: Path, record: Record, parcel: Parcel) -> tuple[Record, list
         shutil.copyfile(source, target)
     names = [str(name) for name in {**copies, **gate_copies}.values()]
     kept = set(worktrees.not_ignored(folder, names))
-    listed = [artifact if artifact.kept == "local" or artifact.path in kept else artifact.left_out("ignored by git")
-              for artifact in [*artifacts, *more]]  # fmt: skip
+    listed = [
+        artifact if artifact.kept == "local" or artifact.path in kept else artifact.left_out("ignored by git")
+        for artifact in [*artifacts, *more]
+    ]
     return replace(record, artifacts=tuple(artifact.as_dict() for artifact in listed)), sorted(kept)
 
 
@@ -99,7 +101,10 @@ def entry_of(
     measured = [result.line() for result in record.gates]
     claimed = [f"{row['name']}={row['value']:.6g}{row['unit']}" for row in metrics]
     parts = [*measured, *(["claimed: " + ", ".join(claimed)] if claimed else [])]
+    closable = decision.result == "diagnostic" and gates.all_pass(record.gates)
     follow = [*([f"blocked by the runner: {block}"] if block else []), *record.next_actions]
+    if closable:
+        follow = [f"Every gate passes: a person may close the item with `nb-loop ledger complete {record.item}`."]
     return {
         "date": record.at[:10],
         "result": f"{decision.result}{note[:260]}. {record.summary or 'No summary was given.'}",

@@ -148,9 +148,14 @@ def prompt_sources(base: Base) -> dict[str, str]:
 
 
 def prompt_values(
-    base: Base, config: Config, item: FrozenItem, own: Sequence[gates.Gate], route: routing.Route,
-    parity: routing.Parity, advice: select.Steering,
-) -> dict[str, object]:  # fmt: skip
+    base: Base,
+    config: Config,
+    item: FrozenItem,
+    own: Sequence[gates.Gate],
+    route: routing.Route,
+    parity: routing.Parity,
+    advice: select.Steering,
+) -> dict[str, object]:
     """The value of every documented variable of an engineer's prompt."""
     last = records.last_gates(base.records(), item.id)
     policy = config.policy["engineer"]

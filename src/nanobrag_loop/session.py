@@ -178,5 +178,6 @@ def summary(run: Run) -> str:
     journal = run.journal
     decision = journal["decision"]
     reason = f" ({decision['reason']})" if decision["reason"] else ""
-    where = "merged" if journal.get("merges") and journal["paths"] else journal.get("branch") or ""
-    return f"{run.id}: {journal['item']} attempt {journal['attempt']}: {decision['result']}{reason}{', ' + where if where else ''}"
+    merged = journal.get("merges") and journal["paths"]
+    where = ", merged" if merged else f", kept as {journal['branch']}" if journal.get("branch") else ""
+    return f"{run.id}: {journal['item']} attempt {journal['attempt']}: {decision['result']}{reason}{where}"

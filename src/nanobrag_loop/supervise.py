@@ -119,11 +119,17 @@ class Turn:
         known = base.records()
         today = self.clock().date()
         rows = [
-            {"id": item.id, "priority": item.priority, "status": item.status, "title": item.title,
-             "attempts": len(item.attempts), "last": item.attempts[-1].date if item.attempts else None,
-             "stale": review.stale(item, today) or review.circling(item, known)}
+            {
+                "id": item.id,
+                "priority": item.priority,
+                "status": item.status,
+                "title": item.title,
+                "attempts": len(item.attempts),
+                "last": item.attempts[-1].date if item.attempts else None,
+                "stale": review.stale(item, today) or review.circling(item, known),
+            }
             for item in items
-        ]  # fmt: skip
+        ]
         recent = [{**vars(record), "guard": [row.get("code") for row in record.guard]} for record in known[-10:]]
         return {
             "base": base.commit,
@@ -149,9 +155,13 @@ class Turn:
 
     def open(self, base: Base, name: str, agent: Mapping | None = None) -> Run:
         facts = {
-            "item": "", "attempt": 0, "base": base.commit, "agent": dict(agent or {"name": name, "argv": [], "events": "plain"}),
-            "route": {"name": "supervisor"}, "criteria": 0,
-        }  # fmt: skip
+            "item": "",
+            "attempt": 0,
+            "base": base.commit,
+            "agent": dict(agent or {"name": name, "argv": [], "events": "plain"}),
+            "route": {"name": "supervisor"},
+            "criteria": 0,
+        }
         return open_run(self.root, "supervisor", facts, self.clock)
 
     def land(

@@ -6,12 +6,12 @@ put back; files of the main checkout are left as they are, since a person may be
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 
 from nanobrag_loop import gitio, worktrees
 from nanobrag_loop.worktrees import Sentinel
-
 
 REMEDIES = {
     "P3": "leave out what git ignores",
@@ -73,3 +73,22 @@ def own_commits(root: Path, folder: Path, base: str, run_id: str) -> list[dict]:
     if head == base:
         return []
     return [finding("P6", f"commit {head[:12]}", "the agent committed by itself; only the runner commits")]
+
+
+LIMIT_CODES = {"wall": "L1", "idle": "L2", "log": "L3", "after-result": "L4", "tokens": "L5", "usd": "L6", "stop": "L7"}
+
+
+def limit_findings(outcome: Mapping) -> list[dict]:
+    """Findings about the agent as a process: the limit that ended it, processes that it left or that resisted."""
+    found = []
+    code = LIMIT_CODES.get(outcome["ended"])
+    if code == "L4":
+        # The result was complete by then, so this is reported and does not refuse by itself.
+        found.append(finding(code, "agent", "the agent did not end after its result and was ended", severity="W"))
+    elif code:
+        found.append(finding(code, "agent", f"the agent was ended by the {outcome['ended']} limit"))
+    if outcome["left"]:
+        found.append(finding("L8", "agent", f"the agent left {len(outcome['left'])} processes behind; they were ended"))
+    if code and outcome["exit_code"] == -signal.SIGKILL:
+        found.append(finding("L9", "agent", "the agent ignored the request to end and was killed"))
+    return found

@@ -17,9 +17,11 @@ from nanobrag_loop.errors import GitError
 from nanobrag_loop.gitio import git, split
 
 IDENTITY = {
-    "GIT_AUTHOR_NAME": "nb-loop", "GIT_AUTHOR_EMAIL": "nb-loop@localhost",
-    "GIT_COMMITTER_NAME": "nb-loop", "GIT_COMMITTER_EMAIL": "nb-loop@localhost",
-}  # fmt: skip
+    "GIT_AUTHOR_NAME": "nb-loop",
+    "GIT_AUTHOR_EMAIL": "nb-loop@localhost",
+    "GIT_COMMITTER_NAME": "nb-loop",
+    "GIT_COMMITTER_EMAIL": "nb-loop@localhost",
+}
 
 
 def add(root: Path, folder: Path, commit: str) -> None:

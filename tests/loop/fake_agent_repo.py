@@ -55,7 +55,11 @@ Nothing yet.
 
 GATES = """\
 schema: 1
-parity-matrix: {kind: pytest, argv: [python, -m, pytest, -q, tests/test_parity.py], min_passed: 1, env: &env {PYTEST_DISABLE_PLUGIN_AUTOLOAD: "1"}}
+parity-matrix:
+  kind: pytest
+  argv: [python, -m, pytest, -q, tests/test_parity.py]
+  min_passed: 1
+  env: &env {PYTEST_DISABLE_PLUGIN_AUTOLOAD: "1"}
 items:
   TOY-001:
     - criterion: 1
@@ -90,8 +94,10 @@ FILES = {
         "def test_scale():\n    assert abs(scale(2) - 4) < 1e-3\n    assert scale(0) == 0\n"
     ),
     "tests/test_parity.py": "def test_parity():\n    assert 1 + 1 == 2\n",
-    "docs/index.md": "# Index\n\n- [Rules](../CLAUDE.md)\n- [Loop](../loop.sh)\n- [Ledger](fix_plan.md)\n- [Index](index.md)\n"
-    + "- [Evidence](../reports/keep/)\n",
+    "docs/index.md": (
+        "# Index\n\n- [Rules](../CLAUDE.md)\n- [Loop](../loop.sh)\n- [Ledger](fix_plan.md)\n- [Index](index.md)\n"
+        "- [Evidence](../reports/keep/)\n"
+    ),
     "docs/fix_plan.md": LEDGER,
     "docs/fix_plan_archive.md": "# Archive\n\nOlder items.\n",
     "plans/gates.yaml": GATES,

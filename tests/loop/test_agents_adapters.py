@@ -65,7 +65,8 @@ def test_codex_goes_on_after_a_turn():
 @pytest.mark.parametrize("name", ["claude", "codex", "gemini"])
 @pytest.mark.parametrize(
     "line",
-    ["", "plain words", "{broken", "[]", '{"type": 3}', '{"type": "result", "usage": [], "stats": 7, "total_cost_usd": "much"}',
+    ["", "plain words", "{broken", "[]", '{"type": 3}',
+     '{"type": "result", "usage": [], "stats": 7, "total_cost_usd": "much"}',
      '{"type": "result", "total_cost_usd": NaN, "stats": {"total_tokens": -1}, "usage": {"input_tokens": true}}',
      '{"type": "turn.completed", "usage": null}', '{"type": "assistant", "message": "text"}', "{" * 100_000],
 )  # fmt: skip

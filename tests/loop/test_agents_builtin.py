@@ -31,8 +31,13 @@ def task(tmp_path):
     def start(agent, reproduction=None, attempt=1, check=0):
         context = {"item": {"id": "TOY-001", "reproduction": reproduction or {}}, "attempt": attempt}
         (tmp_path / "context.json").write_text(json.dumps(context))
-        env = {**os.environ, "NBLOOP_CONTEXT": str(tmp_path / "context.json"), "NBLOOP_RESULT": str(tmp_path / "result.json"),
-               "NBLOOP_ARTIFACTS": str(tmp_path / "artifacts"), "NBLOOP_REPLAY": str(tmp_path / "replay")}  # fmt: skip
+        env = {
+            **os.environ,
+            "NBLOOP_CONTEXT": str(tmp_path / "context.json"),
+            "NBLOOP_RESULT": str(tmp_path / "result.json"),
+            "NBLOOP_ARTIFACTS": str(tmp_path / "artifacts"),
+            "NBLOOP_REPLAY": str(tmp_path / "replay"),
+        }
         command = [sys.executable, "-m", "nanobrag_loop.agents.builtin", agent]
         done = subprocess.run(command, cwd=tree, env=env, capture_output=True, text=True)
         assert done.returncode == check, done.stderr

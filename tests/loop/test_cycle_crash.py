@@ -1,4 +1,4 @@
-"""A run killed in every phase: `--resume` leaves one attempt entry or none, no lost patch, no stale lock or worktree."""
+"""A run killed in every phase: `--resume` leaves one entry or none, no lost patch, no stale lock or worktree."""
 
 from __future__ import annotations
 

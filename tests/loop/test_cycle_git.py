@@ -171,8 +171,9 @@ def test_stop_file(toy):
     toy.scenario({"sleep": 30})
     loop = subprocess.Popen(
         [sys.executable, "-m", "nanobrag_loop", "run", "--role", "engineer", "--agent", "fake", "-n", "5"],
-        cwd=toy.root, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        cwd=toy.root,
+        stderr=subprocess.PIPE,
+    )
     while not any(run.phase == "running" for run in runs.all_runs(toy.root)):
         time.sleep(0.05)
     toy.loop("stop")

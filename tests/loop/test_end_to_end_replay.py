@@ -1,4 +1,4 @@
-"""From a planted fault to a closed item, offline: failed, partial, success; ledger, records, evidence and page agree."""
+"""From a planted fault to a closed item, offline: failed, partial, success; ledger, records, files and page agree."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LATER = "  * The scale is exactly 2.\n"
 
 
 def recording(toy: Toy, attempt: int, claim: str, edits: dict[str, tuple[str, str]], summary: str) -> None:
-    """What an agent once did, as the replay agent expects it: a patch against the base of that attempt, and a result."""
+    """What an agent once did, as the replay agent expects it: a patch against that attempt's base, a result."""
     folder = toy.root.parent / "replay" / ITEM / str(attempt)
     (folder / "artifacts").mkdir(parents=True)
     (folder / "artifacts" / "notes.txt").write_text(f"attempt {attempt}\n")

@@ -146,7 +146,8 @@ def test_a_metric_whose_command_fails(place, command, state):
 def test_commands_run_without_a_shell(place):
     result = one(
         place,
-        '{criterion: 1, kind: metric, run: [echo, "$(touch hit); touch hit"], json: "{out}/m.json#/v", op: ">=", value: 1}',
+        '{criterion: 1, kind: metric, run: [echo, "$(touch hit); touch hit"], '
+        'json: "{out}/m.json#/v", op: ">=", value: 1}',
     )
     assert result.state == "fail"
     assert not list(place.tree.iterdir())
@@ -249,7 +250,8 @@ def test_a_reference_takes_the_shared_gate_and_adds_to_it():
 
 
 def test_a_gate_may_take_over_another_ones_keys():
-    book = gates.load(HEAD + "items:\n  A-1:\n    - &one {criterion: 1, kind: path, exists: a}\n    - {<<: *one, criterion: 2}\n")
+    entries = "    - &one {criterion: 1, kind: path, exists: a}\n    - {<<: *one, criterion: 2}\n"
+    book = gates.load(f"{HEAD}items:\n  A-1:\n{entries}")
     assert [(gate.criterion, gate.options["exists"]) for gate in book.of("A-1")] == [(1, "a"), (2, "a")]
 
 

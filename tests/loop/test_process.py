@@ -21,8 +21,15 @@ class Case:
 
     def run(self, code: str, limits: RunLimits = LIMITS, argv: list[str] | None = None, **more):
         with self.log.open("wb") as log:
-            return run(argv or [sys.executable, "-c", code], cwd=self.folder, env=dict(os.environ),
-                       marker=f"test-{self.folder.name}", limits=limits, log=log, **more)  # fmt: skip
+            return run(
+                argv or [sys.executable, "-c", code],
+                cwd=self.folder,
+                env=dict(os.environ),
+                marker=f"test-{self.folder.name}",
+                limits=limits,
+                log=log,
+                **more,
+            )
 
 
 @pytest.fixture
@@ -72,7 +79,8 @@ def test_a_program_that_ignores_term_is_killed(case):
 def test_a_grandchild_that_holds_the_output_is_ended(case, own_session):
     code = (
         "import subprocess, sys\n"
-        f"child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session={own_session})\n"
+        "wait = [sys.executable, '-c', 'import time; time.sleep(60)']\n"
+        f"child = subprocess.Popen(wait, start_new_session={own_session})\n"
         "print(child.pid, flush=True)"
     )
     outcome = case.run(code)
@@ -149,8 +157,11 @@ def test_usage_limits(case, limit):
         def feed(self, line):
             setattr(self.usage, limit, 11)
 
-    outcome = case.run("import time; print('spent', flush=True); time.sleep(60)",
-                       RunLimits(wall_s=30, kill_grace_s=0.3, **{limit: 10}), watcher=Spend())  # fmt: skip
+    outcome = case.run(
+        "import time; print('spent', flush=True); time.sleep(60)",
+        RunLimits(wall_s=30, kill_grace_s=0.3, **{limit: 10}),
+        watcher=Spend(),
+    )
     assert outcome.ended == limit
     assert outcome.usage == Usage(**{limit: 11})
 

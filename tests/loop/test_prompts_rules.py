@@ -10,17 +10,17 @@ import yaml
 from fake_agent_repo import make_toy
 from test_end_to_end_incidents import INCIDENTS
 
-from nanobrag_loop import config, cycle, gates, gitio, guarding, prompts
+from nanobrag_loop import config, gates, gitio, guarding, prompts, watch, workplace
 from nanobrag_loop.guard.findings import RULES
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "CLAUDE.md").read_text()
 NAMED = {code for group in re.findall(r"\[([A-Z0-9 ]+)\]\n", TEXT) for code in group.split()}
-RUNNER = {"G1", "G2", *cycle.LIMIT_CODES.values(), "L8", "L9"}
+RUNNER = {"G1", "G2", *watch.LIMIT_CODES.values(), "L8", "L9"}
 
 
 def test_every_code_is_named_and_exists():
-    assert NAMED == set(RULES) | RUNNER
+    assert set(RULES) | RUNNER == NAMED
 
 
 def test_the_protected_files_that_it_names_are_protected():
@@ -33,7 +33,7 @@ def test_the_protected_files_that_it_names_are_protected():
 
 
 def test_the_variables_that_it_names_are_set():
-    source = Path(cycle.__file__).read_text()
+    source = Path(workplace.__file__).read_text()
     for name in re.findall(r"`(NBLOOP_[A-Z]+)`", TEXT):
         assert f'"{name}"' in source
 

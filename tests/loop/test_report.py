@@ -25,17 +25,35 @@ def gate(value, state):
 
 def record(attempt, result, value, **more):
     state = "pass" if value >= 48 else "fail"
-    return Record("20261123T000000Z-000" + str(attempt), "A-1", attempt, result, EVIL, agent=EVIL, claim="success", summary=EVIL,
-                  at="2026-11-23T00:00:00Z", gates=(gate(value, state),), **more)  # fmt: skip
+    return Record(
+        "20261123T000000Z-000" + str(attempt),
+        "A-1",
+        attempt,
+        result,
+        EVIL,
+        agent=EVIL,
+        claim="success",
+        summary=EVIL,
+        at="2026-11-23T00:00:00Z",
+        gates=(gate(value, state),),
+        **more,
+    )
 
 
 RECORDS = [
     record(1, "failed", 40, guard=({"code": "A1", "path": EVIL, "message": EVIL, "remedy": EVIL},)),
     record(2, "partial", 45),
-    record(3, "success", 50, artifacts=({"path": "reports/a b<c>.json", "kept": "git", "sha256": "0"},
-                                        {"path": "javascript:alert(1)", "kept": "git", "sha256": "0"})),
+    record(
+        3,
+        "success",
+        50,
+        artifacts=(
+            {"path": "reports/a b<c>.json", "kept": "git", "sha256": "0"},
+            {"path": "javascript:alert(1)", "kept": "git", "sha256": "0"},
+        ),
+    ),
     Record("20261123T000000Z-0009", "GONE-1", 1, "failed"),
-]  # fmt: skip
+]
 ITEMS = [
     FrozenItem("A-1", EVIL, "High", "blocked", attempts=(PastAttempt(1, "2026-11-23", EVIL),)),
     FrozenItem("B-1", "t", "Low", "done"),
@@ -104,8 +122,16 @@ def test_a_curve_of_one_value_on_its_threshold():
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: the page was parsed only, its script did not run")
-@pytest.mark.parametrize(("choice", "shown"), [("", "4 of 4"), ("#item=A-1", "3 of 4"), ("#result=failed", "2 of 4"),
-                                               ("#item=A-1&result=failed", "1 of 4"), ("#text=gone", "1 of 4")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("choice", "shown"),
+    [
+        ("", "4 of 4"),
+        ("#item=A-1", "3 of 4"),
+        ("#result=failed", "2 of 4"),
+        ("#item=A-1&result=failed", "1 of 4"),
+        ("#text=gone", "1 of 4"),
+    ],
+)
 def test_in_a_browser(html, tmp_path, choice, shown):
     page = tmp_path / "report.html"
     page.write_text(html)

@@ -54,8 +54,16 @@ def result(state):
     return GateResult("parity-matrix", "pytest", "t", state, "2 failed")
 
 
-@pytest.mark.parametrize(("states", "parity"), [(["pass"], "green"), (["pass", "fail"], "red"), (["unavailable"], "unknown"),
-                                                (["error"], "unknown"), ([], "unknown")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("states", "parity"),
+    [
+        (["pass"], "green"),
+        (["pass", "fail"], "red"),
+        (["unavailable"], "unknown"),
+        (["error"], "unknown"),
+        ([], "unknown"),
+    ],
+)
 def test_the_stored_measurement(tmp_path, states, parity):
     routing.remember_parity(tmp_path, "key", [result(state) for state in states], "2026-11-23T00:00:00Z")
     assert routing.read_parity(tmp_path, "key", GATE).state == parity

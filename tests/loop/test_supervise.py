@@ -72,8 +72,11 @@ def test_a_turn_of_the_planner(tmp_path):
 
 def test_recheck_finds_a_done_item_that_fell(tmp_path):
     toy = make_toy(tmp_path, {"plans/gates.yaml": FAST_GATES})
-    toy.scenario({"replace": {"path": "src/toy.py", "old": " + 0.5", "new": ""}},
-                 {"replace": {"path": "src/toy.py", "old": "a * 3", "new": "a * 2"}}, {"result": {"result": "success"}})  # fmt: skip
+    toy.scenario(
+        {"replace": {"path": "src/toy.py", "old": " + 0.5", "new": ""}},
+        {"replace": {"path": "src/toy.py", "old": "a * 3", "new": "a * 2"}},
+        {"result": {"result": "success"}},
+    )
     toy.loop("run", "--role", "engineer", "--agent", "fake")
     toy.loop("run", "--role", "supervisor", "--recheck")
     (toy.root / "src/toy.py").write_text("broken = True\n")
@@ -84,9 +87,17 @@ def test_recheck_finds_a_done_item_that_fell(tmp_path):
 
 def test_proposals_of_an_agent_are_checked(tmp_path):
     toy = make_toy(tmp_path, {"plans/gates.yaml": FAST_GATES}, **SUPERVISOR)
-    toy.scenario({"write": {"path": "plans/active/toy/plan.md", "text": "# Plan\n"}}, {"result": {
-        "result": "diagnostic", "next_item": ITEM, "directives": ["look at\nadd", 7],
-        "status_changes": [{"item": ITEM, "status": "done"}, {"item": "NO-1", "status": "blocked"}, "x"]}})  # fmt: skip
+    toy.scenario(
+        {"write": {"path": "plans/active/toy/plan.md", "text": "# Plan\n"}},
+        {
+            "result": {
+                "result": "diagnostic",
+                "next_item": ITEM,
+                "directives": ["look at\nadd", 7],
+                "status_changes": [{"item": ITEM, "status": "done"}, {"item": "NO-1", "status": "blocked"}, "x"],
+            }
+        },
+    )
     done = toy.loop("run", "--role", "supervisor", check=1)
     assert done.stderr.count("refused: status change") == 3
     assert yaml.safe_load(toy.git("show", "main:plans/steering.yaml"))["directives"] == ["look at add"]
@@ -110,8 +121,18 @@ Exit Criteria: seen
 def test_new_items_and_plan_marks(tmp_path):
     toy = make_toy(tmp_path, {"plans/gates.yaml": FAST_GATES, "plans/active/toy-001/plan.md": PLAN}, **SUPERVISOR)
     new = {"id": "TOY-002", "title": "Products\nare wrong", "pytorch": "`python -c pass`", "criteria": ["exact"]}
-    toy.scenario({"result": {"result": "diagnostic", "new_items": [new, {"id": "TOY-003"}, new], "plan_marks": [
-        {"item": ITEM, "task": "A1", "state": "[P]"}, {"item": ITEM, "task": "A2", "state": "[P]"}]}})  # fmt: skip
+    toy.scenario(
+        {
+            "result": {
+                "result": "diagnostic",
+                "new_items": [new, {"id": "TOY-003"}, new],
+                "plan_marks": [
+                    {"item": ITEM, "task": "A1", "state": "[P]"},
+                    {"item": ITEM, "task": "A2", "state": "[P]"},
+                ],
+            }
+        }
+    )
     done = toy.loop("run", "--role", "supervisor", check=1)
     assert done.stderr.count("refused: new item") == 2, done.stderr
     assert done.stderr.count("refused: plan mark") == 1, done.stderr

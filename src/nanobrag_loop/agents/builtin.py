@@ -47,8 +47,14 @@ class Task:
     def from_environment(env: Mapping[str, str]) -> Task:
         context = json.loads(Path(env["NBLOOP_CONTEXT"]).read_text(encoding="utf-8"))
         folder = env.get("NBLOOP_REPLAY")
-        return Task(context["item"], Path(env["NBLOOP_RESULT"]), Path(env["NBLOOP_ARTIFACTS"]), Path.cwd(),
-                    int(context["attempt"]), Path(folder) if folder else None)  # fmt: skip
+        return Task(
+            context["item"],
+            Path(env["NBLOOP_RESULT"]),
+            Path(env["NBLOOP_ARTIFACTS"]),
+            Path.cwd(),
+            int(context["attempt"]),
+            Path(folder) if folder else None,
+        )
 
     def hand_in(self, result: dict) -> None:
         """Write the result file in one step, so that it is never seen half-written."""
@@ -101,15 +107,17 @@ def reproduce(task: Task) -> int:
             reproduce_one(task, label, text, found)
     collect_files(task, found)
     ran = "; ".join(found.ran) if found.ran else "no command could be run"
-    task.hand_in({
-        "result": "diagnostic",
-        "summary": f"Reproduction at the base commit: {ran}."[:400],
-        "metrics": found.metrics,
-        "observations": found.observations or ["The reproduction commands gave no further numbers."],
-        "next_actions": found.next_actions or ["Compare with the exit criteria; the gates are in this attempt's record."],
-        "first_divergence": found.first_divergence,
-        "artifacts": [path.relative_to(task.artifacts).as_posix() for path in files_below(task.artifacts)],
-    })  # fmt: skip
+    task.hand_in(
+        {
+            "result": "diagnostic",
+            "summary": f"Reproduction at the base commit: {ran}."[:400],
+            "metrics": found.metrics,
+            "observations": found.observations or ["The reproduction commands gave no further numbers."],
+            "next_actions": found.next_actions or ["Compare with the exit criteria; the record has the gates."],
+            "first_divergence": found.first_divergence,
+            "artifacts": [path.relative_to(task.artifacts).as_posix() for path in files_below(task.artifacts)],
+        }
+    )
     return 0
 
 
@@ -128,10 +136,13 @@ def reproduce_one(task: Task, label: str, text: str, found: Findings) -> None:
     log_path = task.artifacts / f"{name}.log"
     with log_path.open("wb") as log:
         outcome = process.run(
-            located(command.argv, env["PATH"], task.tree), cwd=task.tree, env=env, log=log,
+            located(command.argv, env["PATH"], task.tree),
+            cwd=task.tree,
+            env=env,
+            log=log,
             marker=f"{os.environ.get(process.MARKER, 'reproduce')}.{name}",
             limits=process.RunLimits(wall_s=COMMAND_LIMIT_S, log_bytes=LOG_BYTES, kill_grace_s=2.0),
-        )  # fmt: skip
+        )
     describe(label, outcome, log_path, report, found)
     report.unlink(missing_ok=True)
 

@@ -48,9 +48,8 @@ def list_gates(args: argparse.Namespace, root: Path, config: Config) -> int:
         print(json.dumps([{"gate": g.id, "criterion": g.criterion, "kind": g.kind, "text": g.title} for g in every]))
         return 0
     for gate in every:
-        print(
-            f"{gate.id:32} {'shared' if gate.criterion is None else f'criterion {gate.criterion}':12} {gate.kind:7} {gate.title}"
-        )
+        place = "shared" if gate.criterion is None else f"criterion {gate.criterion}"
+        print(f"{gate.id:32} {place:12} {gate.kind:7} {gate.title}")
     return 0
 
 

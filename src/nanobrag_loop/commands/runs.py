@@ -54,10 +54,8 @@ def list_runs(args: argparse.Namespace, root: Path, config: Config) -> int:
         return 0
     for run in found:
         journal = run.journal
-        mark = " parked" if journal.get("parked") else ""
-        print(
-            f"{run.id}  {journal['role']:10} {journal['item'] or '-':28} {run.phase:9} {journal.get('result', '')}{mark}"
-        )
+        state = journal.get("result", "") + (" parked" if journal.get("parked") else "")
+        print(f"{run.id}  {journal['role']:10} {journal['item'] or '-':28} {run.phase:9} {state}")
     return 0
 
 
