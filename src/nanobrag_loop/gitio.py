@@ -15,7 +15,7 @@ from typing import NamedTuple
 import git as gitpython
 
 from nanobrag_loop.config import Config
-from nanobrag_loop.errors import GitError
+from nanobrag_loop.errors import ConfigError, GitError
 
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 # What git tells its hooks about the repository would redirect every command meant for another worktree.
@@ -68,8 +68,11 @@ def split(text: str) -> list[str]:
 
 
 def top_level(where: Path) -> Path:
-    """The root of the checkout that `where` lies in."""
-    return Path(git(where, "rev-parse", "--show-toplevel").rstrip("\n"))
+    """The root of the checkout that `where` lies in; `ConfigError` if it lies in none."""
+    code, out, err = run(where, "rev-parse", "--show-toplevel")
+    if code:
+        raise ConfigError(f"{where}: {err.strip()}", remedy="run it inside the repository")
+    return Path(os.fsdecode(out).rstrip("\n"))
 
 
 def common_dir(root: Path) -> Path:
