@@ -6,6 +6,7 @@ go to the folder NB_PARITY_REPORTS (default: a temporary one) as <case>/metrics.
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -65,3 +66,27 @@ def file_differences(by_c: Outcome, by_python: Outcome) -> list[str]:
 def test_at_least_eighty_cases_and_every_acceptance_test():
     assert len(CASES) >= 80
     assert {case.acceptance for case in CASES} == {f"AT-PARALLEL-{number:03}" for number in NUMBERS}
+
+
+@pytest.mark.parametrize("change", [lambda image: image * np.float32(1.0001), lambda image: np.roll(image, 1, axis=0)],
+                         ids=["scaled", "shifted"])
+def test_a_difference_fails_and_leaves_its_images(tmp_path, change):
+    reference = np.random.default_rng(3).exponential(10, (32, 32)).astype(np.float32)
+    metrics = measure(reference, change(reference), lambda: pytest.fail("no single pixel needs an explanation"))
+    assert any("bit-equal" in failure for failure in metrics.failures())
+    write_metrics(tmp_path / "case", {"case": "made up"}, metrics)
+    write_images(tmp_path / "case", reference, change(reference))
+    assert {path.name for path in (tmp_path / "case").iterdir()} == {
+        "metrics.json", "images.npz", "reference.png", "test.png", "difference.png"}
+    assert json.loads((tmp_path / "case" / "metrics.json").read_text())["failures"] == metrics.failures()
+
+
+def test_a_single_pixel_beyond_two_units_fails_unless_explained():
+    """Of a crystal whose indices are far from whole numbers the canonical formula loses nothing."""
+    words = "-cell 50 60 70 -misset 10 20 30 -N 3 -default_F 100 -detpixels 64 -pixel 1 -oversample 1"
+    reference = simulator(words).run().float().numpy()
+    for steps, fails in ((2, False), (3, True)):
+        test = reference.copy()
+        for _ in range(steps):
+            test[20, 30] = np.nextafter(test[20, 30], np.float32(np.inf))
+        assert bool(measure(reference, test, lambda: simulator(words)).failures()) is fails
