@@ -1,6 +1,7 @@
 """Every intermediate of sixty pixels of the canonical program: set-up, geometry, indices, factors, stored pixel.
 
-`data/traces.json` holds, for each, the command line, its files, and all numbers of the loop in order.
+`data/traces.json` holds, for each, the command line, its files, and all numbers of the loop in order. Live
+are the C program's own traces of the brightest pixels of the parity matrix.
 """
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nanobrag_torch.trace import trace_pixel
+from nanobrag_torch.tools.divergence import compare_traces, divergence_report, first_divergence, parse_trace
+from nanobrag_torch.trace import trace_lines, trace_pixel
+from parity.cases import load_cases
+from parity.live import PARITY
 from parity.model import simulator
+from parity.programs import run_c_program
 
 PIXELS = json.loads((Path(__file__).parent / "data" / "traces.json").read_text())
 SECTIONS = ("setup", "subpixels", "rays", "terms", "values")
@@ -105,3 +110,21 @@ def agree(path: tuple[str, ...], wanted: Any, found: Any) -> bool:
     else:
         bound = np.maximum(RTOL * np.abs(one), ZERO * np.abs(one).max())
     return bool((np.abs(other - one) <= bound).all())
+
+
+FIRST_CASES = list({case.acceptance: case for case in reversed(load_cases())}.values())
+"""One case of every acceptance test of the parity matrix."""
+
+
+@pytest.mark.parametrize("case", FIRST_CASES, ids=lambda case: case.name)
+def test_both_programs_trace_the_brightest_pixel_alike(case, live_c_program, tmp_path, record_property):
+    image = run_c_program(case.words, tmp_path / "image", live_c_program, case.files).image()
+    slow, fast = map(int, np.unravel_index(image.argmax(), image.shape))
+    words = f"{case.words} -trace_pixel {slow} {fast}"
+    reference = parse_trace(run_c_program(words, tmp_path / "trace", live_c_program, case.files).stdout.splitlines())
+    if not reference:
+        pytest.skip("this C program prints no traces")
+    record_property(PARITY, 1)
+    found = parse_trace(trace_lines(trace_pixel(simulator(case.words, case.files), slow, fast)))
+    divergence = first_divergence(compare_traces(reference, found))
+    assert divergence is None, divergence_report(divergence)
