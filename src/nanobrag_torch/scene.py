@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .config import BeamConfig, CrystalShape, SamplingConfig, plain, plain3
+from .config import BeamConfig, ConfigError, CrystalShape, SamplingConfig, plain, plain3
 from .constants import CLASSICAL_ELECTRON_RADIUS_SQUARED_M2
 from .geometry import norm
 from .models import Beam, Cell, Crystal, Detector, DetectorGeometry, Sources
@@ -175,7 +176,10 @@ def recommended_oversample(crystal: Crystal, detector: Detector, beam: Beam) -> 
     widths = norm(cell.axes) * 1e-10 * crystal.cell_counts()
     geometry = detector.geometry()
     reciprocal_pixel = beam.wavelength_m * torch.abs(geometry.distance) / geometry.pixel_size
-    return max(1, int(plain(torch.ceil(3.0 * widths.max() / reciprocal_pixel))))
+    ratio = plain(3.0 * widths.max() / reciprocal_pixel)
+    if not math.isfinite(ratio):
+        raise ConfigError("distance_mm", "a detector away from the crystal", plain(geometry.distance) * 1000.0)
+    return max(1, math.ceil(ratio))
 
 
 def _zeroing(sampling: SamplingConfig, quirks: Quirks) -> bool:

@@ -22,6 +22,7 @@ BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with these words (default: the process's); returns the exit status."""
+    _open_closed_streams()
     try:
         return _printing(list(sys.argv[1:] if argv is None else argv))
     except InputError as error:
@@ -89,6 +90,7 @@ def _simulate(resolved: Resolved, settings: Settings) -> None:
 def _run(experiment: Experiment, simulator: Simulator, settings: Settings) -> None:
     import torch
 
+    from ..io.atomic import all_or_none
     from .notes import quirk_notes
     from .outputs import write_outputs
     from .progress import progress
@@ -104,12 +106,20 @@ def _run(experiment: Experiment, simulator: Simulator, settings: Settings) -> No
         for note in quirk_notes(experiment, simulator):
             print(note, file=sys.stderr)
         _print(result_lines(simulator, statistics), quiet)
-        _print(write_outputs(experiment, simulator, pixels, statistics), quiet)
+        with all_or_none():
+            _print(write_outputs(experiment, simulator, pixels, statistics), quiet)
 
 
 def _out_of_memory(error: Exception) -> bool:
     """torch reports a failed allocation as a RuntimeError."""
     return isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error)
+
+
+def _open_closed_streams() -> None:
+    """Standard streams that the caller closed take what is printed and keep nothing."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - open until the process ends
 
 
 def _discard_output() -> None:
@@ -118,9 +128,13 @@ def _discard_output() -> None:
 
 
 def _print(lines: Iterable[str], quiet: bool) -> None:
+    """Print; a reader that has gone away costs the rest of the account, not the images."""
     for line in lines:
         if not quiet:
-            print(line)
+            try:
+                print(line, flush=True)
+            except BrokenPipeError:
+                _discard_output()
 
 
 def _tell(message: str) -> None:

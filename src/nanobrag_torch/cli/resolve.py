@@ -298,6 +298,8 @@ def _cell(resolver: _Resolver, beam: BeamConfig) -> dict[str, Any]:
         names = ("cell_a", "cell_b", "cell_c", "cell_alpha", "cell_beta", "cell_gamma")
         defaults = (None, None, None, 90.0, 90.0, 90.0)
         given = (*settings.get("cell"), *(0.0,) * 6)[:6]
+        if min(given) < 0:
+            raise InputError(f"-cell: expected edges and angles of 0 (a default) or above, got {min(given):g}")
         values |= {name: value if value > 0 or name == "cell_a" else default
                    for name, value, default in zip(names, given, defaults, strict=True)}
         if "mat" not in settings:

@@ -6,8 +6,9 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import BinaryIO
 
 import numpy as np
@@ -17,6 +18,9 @@ from .reading import reason
 
 Buffer = bytes | bytearray | memoryview | np.ndarray
 """What can be written as it lies in memory; arrays must be contiguous."""
+
+_STAGED: ContextVar[list[tuple[str, str]] | None] = ContextVar("staged", default=None)
+"""(temporary, target) pairs that wait for the others of their batch."""
 
 STREAMS = ("/dev/std", "/dev/fd/", "/proc/")
 
@@ -41,6 +45,24 @@ def atomic_write(path: str | os.PathLike[str], data: Buffer | Iterable[Buffer]) 
             _write_and_rename(os.path.realpath(name), pieces)
     except OSError as error:
         raise InputError(f"{name}: cannot be written: {reason(error)}") from None
+
+
+@contextmanager
+def all_or_none() -> Iterator[None]:
+    """Files written inside take their places together at the end; if anything fails before, none does."""
+    staged: list[tuple[str, str]] = []
+    token = _STAGED.set(staged)
+    try:
+        yield
+        for temporary, target in staged:
+            os.replace(temporary, target)
+    except BaseException:
+        for temporary, _ in staged:
+            with suppress(OSError):
+                os.unlink(temporary)
+        raise
+    finally:
+        _STAGED.reset(token)
 
 
 def check_writable(outputs: Mapping[str, str], inputs: Mapping[str, str] | None = None) -> None:
@@ -78,7 +100,11 @@ def _write_and_rename(target: str, pieces: Iterable[Buffer]) -> None:
             _write_all(stream, pieces)
         if os.path.exists(target):
             shutil.copymode(target, temporary)
-        os.replace(temporary, target)
+        staged = _STAGED.get()
+        if staged is None:
+            os.replace(temporary, target)
+        else:
+            staged.append((temporary, target))
     except BaseException:
         with suppress(OSError):
             os.unlink(temporary)
