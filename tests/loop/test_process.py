@@ -55,7 +55,7 @@ def test_wall_limit(case):
 
 def test_idle_limit_counts_from_the_last_byte(case):
     code = "import time\nfor _ in range(8): print('.', flush=True); time.sleep(0.2)\ntime.sleep(60)"
-    outcome = case.run(code, RunLimits(wall_s=30, idle_s=0.7, kill_grace_s=0.3))
+    outcome = case.run(code, RunLimits(wall_s=30, idle_s=1.5, kill_grace_s=0.3))
     assert outcome.ended == "idle"
     assert outcome.output_bytes == 16
 
