@@ -28,7 +28,7 @@ from nanobrag_loop.manifest import files_below
 
 COMMAND_LIMIT_S = 200.0
 LOG_BYTES = 2 * 1024 * 1024
-METRIC_LIMIT = 16
+OUTPUT_NUMBERS = 6
 NUMBER = re.compile(r"(?<![\w.])([A-Za-z_][\w./-]{0,40}?)\s*[=≈]\s*([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)(?![\w.])")
 
 
@@ -72,7 +72,7 @@ class Findings:
     ran: list[str] = field(default_factory=list)
 
     def metric(self, name: str, value: float, unit: str = "") -> None:
-        if len(self.metrics) < METRIC_LIMIT and all(row["name"] != name for row in self.metrics):
+        if all(row["name"] != name for row in self.metrics):
             self.metrics.append({"name": name, "value": value, "unit": unit})
 
 
@@ -112,7 +112,7 @@ def reproduce(task: Task) -> int:
             "result": "diagnostic",
             "summary": f"Reproduction at the base commit: {ran}."[:400],
             "metrics": found.metrics,
-            "observations": found.observations or ["The reproduction commands gave no further numbers."],
+            "observations": found.observations or ["The reproduction commands ran as given."],
             "next_actions": found.next_actions or ["Compare with the exit criteria; the record has the gates."],
             "first_divergence": found.first_divergence,
             "artifacts": [path.relative_to(task.artifacts).as_posix() for path in files_below(task.artifacts)],
@@ -173,7 +173,8 @@ def describe(label: str, outcome: process.Outcome, log_path: Path, report: Path,
     if report.is_file():
         describe_tests(label, report, found)
     text = log_path.read_text(encoding="utf-8", errors="replace")[-20_000:]
-    for name, value in NUMBER.findall(text):
+    # The last numbers of an output are its results, the first ones an echo of its input.
+    for name, value in NUMBER.findall(text)[-OUTPUT_NUMBERS:]:
         found.metric(f"{label}.{name}", float(value))
     if outcome.exit_code != 0:
         last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "no output")
