@@ -121,15 +121,30 @@ def test_clean_overrides_the_quirks_of_a_configuration(folder):
     assert Experiment.from_argv(["-config", "c.yaml", "-clean"]).quirks == Quirks.clean()
 
 
-def test_a_configuration_without_quirks_is_clean_like_the_python_interface(folder):
+def test_a_configuration_without_quirks_is_the_command_s_default(folder):
     (folder / "c.yaml").write_text("files: {hkl: a.hkl}\n")
+    assert Experiment.from_argv(["-config", "c.yaml"]).quirks == Quirks.upstream()
+    (folder / "c.yaml").write_text("files: {hkl: a.hkl}\nquirks: clean\n")
     assert Experiment.from_argv(["-config", "c.yaml"]).quirks == Quirks.clean()
+
+
+def test_typed_options_outweigh_their_rivals_in_a_configuration(folder):
+    (folder / "c.yaml").write_text("""
+crystal: {cell_a: 50, default_F: 1, sample_size_mm: [1e-5, 1e-5, 1e-5]}
+detector: {close_distance_mm: 70}
+beam: {flux: 1e12, source_directions: [[-10, 0, 0], [-10, 1, 0]]}
+""")
+    assert Experiment.from_argv(["-config", "c.yaml", "-distance", "90"]).detector.close_distance_mm is None
+    assert Experiment.from_argv(["-config", "c.yaml", "-fluence", "1e25"]).beam.flux == 0
+    assert Experiment.from_argv(["-config", "c.yaml", "-Nb", "7"]).crystal.sample_size_mm == (1e-5, 0, 1e-5)
+    assert Experiment.from_argv(["-config", "c.yaml", "-hdivrange", "2"]).beam.source_directions is None
+    assert Experiment.from_argv(["-config", "c.yaml"]).beam.source_directions is not None
 
 
 def test_only_what_differs_from_the_defaults_is_written():
     experiment = Experiment(CrystalConfig(cell_a=50.0), DetectorConfig(fpixels=8), files=Files(pngfile="p.png"))
     assert yaml.safe_load(experiment.to_yaml()) == {
-        "crystal": {"cell_a": 50.0}, "detector": {"fpixels": 8}, "files": {"pngfile": "p.png"}}
+        "crystal": {"cell_a": 50.0}, "detector": {"fpixels": 8}, "files": {"pngfile": "p.png"}, "quirks": "clean"}
 
 
 def test_values_in_the_types_of_the_fields(folder):

@@ -48,6 +48,8 @@ _DIRECT: dict[str, dict[str, str]] = {
 
 _DETECTOR_VECTORS = {"fdet_vector": "fdet_vector", "sdet_vector": "sdet_vector", "odet_vector": "odet_vector",
                      "beam_vector": "beam_vector", "twotheta_axis": "twotheta_axis", "pix0_vector": "pix0_vector_m"}
+_GENERATED_SOURCES = ("hdivrange", "vdivrange", "hdivstep", "vdivstep", "hdivsteps", "vdivsteps", "dispersion",
+                      "dispsteps")
 _DEFAULT_SIZE_MM = 102.4
 
 
@@ -171,8 +173,25 @@ def resolve(options: Settings) -> Resolved:
 
 def _base(options: Settings) -> tuple[Experiment, bool]:
     if "config" in options:
-        return Experiment.from_yaml(options.get("config")), True
+        return _without_overruled(Experiment.from_yaml(options.get("config")), options), True
     return Experiment(quirks=Quirks.upstream()), False
+
+
+def _without_overruled(base: Experiment, options: Settings) -> Experiment:
+    """A configuration file without what would outweigh an option typed beside it: the option was meant."""
+    detector, beam, crystal = {}, {}, {}
+    if "distance" in options and "close_distance" not in options:
+        detector["close_distance_mm"] = None
+    if "fluence" in options and "flux" not in options:
+        beam["flux"] = 0.0
+    if any(name in options for name in _GENERATED_SOURCES):
+        beam |= dict.fromkeys(("source_directions", "source_weights", "source_wavelengths_A"))
+    sizes = [0.0 if f"N{axis}" in options else size
+             for axis, size in zip("abc", base.crystal.sample_size_mm, strict=True)]
+    crystal["sample_size_mm"] = tuple(sizes)
+    return dataclasses.replace(base, detector=dataclasses.replace(base.detector, **detector),
+                               beam=dataclasses.replace(base.beam, **beam),
+                               crystal=dataclasses.replace(base.crystal, **crystal))
 
 
 def _with_headers(options: Settings, quirks: Quirks) -> tuple[Settings, list[str]]:
@@ -298,8 +317,8 @@ def _cell(resolver: _Resolver, beam: BeamConfig) -> dict[str, Any]:
         names = ("cell_a", "cell_b", "cell_c", "cell_alpha", "cell_beta", "cell_gamma")
         defaults = (None, None, None, 90.0, 90.0, 90.0)
         given = (*settings.get("cell"), *(0.0,) * 6)[:6]
-        if min(given) < 0:
-            raise InputError(f"-cell: expected edges and angles of 0 (a default) or above, got {min(given):g}")
+        if min(given[1:]) < 0:
+            resolver.warnings.append(f"-cell: {min(given[1:]):g} is not above 0; the default takes its place")
         values |= {name: value if value > 0 or name == "cell_a" else default
                    for name, value, default in zip(names, given, defaults, strict=True)}
         if "mat" not in settings:
@@ -309,8 +328,9 @@ def _cell(resolver: _Resolver, beam: BeamConfig) -> dict[str, Any]:
         values |= {"orientation_matrix": matrix.tolist(), "matrix_wavelength_A": beam.wavelength_A}
         if np.linalg.det(matrix) < 0:
             resolver.warnings.append(f"{settings.get('mat')}: the matrix is left-handed")
-        if "cell" not in settings and not resolver.from_config:
-            values["cell_a"] = None
+        if "cell" not in settings:
+            values |= {"cell_a": None, "cell_b": None, "cell_c": None} | dict.fromkeys(
+                ("cell_alpha", "cell_beta", "cell_gamma"), 90.0)
     elif resolver.base.crystal.orientation_matrix is not None and "wavelength" in settings:
         values["matrix_wavelength_A"] = beam.wavelength_A
     return values

@@ -32,13 +32,19 @@ SECTIONS: dict[str, type] = {
 }
 
 
+QUIRK_SETS = {"upstream": Quirks.upstream(), "clean": Quirks.clean()}
+"""What the quirks section may say instead of naming each; without the section it is upstream, as for the command."""
+
+
 def experiment_text(experiment: Experiment) -> str:
-    """The experiment as YAML text; a field that is not there has its default."""
+    """The experiment as YAML text; a field that is not there has its default, quirks are always named."""
     document = {}
     for name, kind in SECTIONS.items():
         section = _section(getattr(experiment, name), kind())
         if section:
             document[name] = section
+    document["quirks"] = next((name for name, quirks in QUIRK_SETS.items() if quirks == experiment.quirks),
+                              document.get("quirks"))
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
 
 
@@ -54,8 +60,8 @@ def read_experiment(path: str) -> Experiment:
         if not isinstance(node, yaml.MappingNode):
             raise InputError(f"{path}:1: expected sections {', '.join(SECTIONS)}, got something else")
         sections = _entries(path, node, f"one of {', '.join(SECTIONS)}", SECTIONS)
-        return Experiment(**{name: _read_section(path, loader, name, key, value)
-                             for name, (key, value) in sections.items()})
+        configs = {name: _read_section(path, loader, name, key, value) for name, (key, value) in sections.items()}
+        return Experiment(**{"quirks": QUIRK_SETS["upstream"]} | configs)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InputError(f"{path}:{line}: expected YAML, got {error.problem}") from None
@@ -99,6 +105,11 @@ def _entries(path: str, node: yaml.MappingNode, wanted: str, known: Any) -> dict
 
 
 def _read_section(path: str, loader: yaml.SafeLoader, name: str, key: yaml.Node, node: yaml.Node) -> Any:
+    if name == "quirks" and isinstance(node, yaml.ScalarNode):
+        if node.value not in QUIRK_SETS:
+            raise InputError(f"{path}:{_line(key)}: quirks: expected {' or '.join(QUIRK_SETS)} or each by name, "
+                             f"got {excerpt(node.value)}")
+        return QUIRK_SETS[node.value]
     if not isinstance(node, yaml.MappingNode):
         raise InputError(f"{path}:{_line(key)}: expected the fields of {name}, got something else")
     kind = SECTIONS[name]
