@@ -177,12 +177,17 @@ class TreePair:
         pairs = ((path, self.before.get(path), self.after.get(path)) for path in paths)
         return [Change(*pair) for pair in pairs if pair[1] != pair[2]]
 
+    @cached_property
+    def _reader(self) -> gitpython.Git:
+        """One `git cat-file` process that answers for all objects."""
+        return gitpython.Git(str(self.root))
+
     def read(self, entry: Entry | None) -> bytes:
         """The content of a file; nothing for a submodule or no entry."""
         if entry is None or entry.mode == "160000":
             return b""
         if entry.sha not in self.memory:
-            self.memory[entry.sha] = git(self.root, "cat-file", "blob", entry.sha).encode("utf-8", "surrogateescape")
+            self.memory[entry.sha] = self._reader.get_object_data(entry.sha)[3]
         return self.memory[entry.sha]
 
     def old_text(self, path: str) -> str | None:

@@ -154,7 +154,7 @@ def mark(text: str, task_id: str, state: str, evidence: str = "") -> str:
     lines = list(split_lines(text))
     at = found[0].line - 1
     ending = lines[at][len(bare(lines[at])) :]
-    first, rest = re.match(r"(\|[^|]*\|[^|]*\|)[^|]*(\|.*)", bare(lines[at])).groups()
+    _, number, words, _, rest = bare(lines[at]).split("|", 4)
     note = f" (evidence: {' '.join(evidence.split())})" if evidence else ""
-    lines[at] = f"{first} {state} {rest.removesuffix('|').rstrip()}{note} |{ending}"
+    lines[at] = f"|{number}|{words}| {state} |{rest.removesuffix('|').rstrip()}{note} |{ending}"
     return "".join(lines)

@@ -65,7 +65,7 @@ def numbers(gate: gates.Gate) -> tuple[float, ...]:
     threshold = gate.threshold
     if threshold is None:
         return ()
-    return tuple(threshold) if isinstance(threshold, list | tuple) else (threshold,)
+    return (float(threshold),) if isinstance(threshold, int | float) else tuple(threshold)
 
 
 def verdicts(root: Path, config: Config) -> list[select.Verdict]:

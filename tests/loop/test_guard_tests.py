@@ -138,6 +138,7 @@ INCIDENTS = {
     "golden data and their hash": ({GOLDEN: "gilded", "golden_suite_generator/SHA256SUMS":
         f"{hashlib.sha256(b'gilded').hexdigest()}  ../{GOLDEN}\n"}, {"T7"}),
     "deselection": ({"pyproject.toml": OPTIONS.replace("--strict-markers", "--strict-markers -k 'not peaks'")}, {"T8"}),
+    "an option less": ({"pyproject.toml": OPTIONS.replace("--strict-markers", "")}, {"T8"}),
     "warnings no longer errors": ({"pyproject.toml": OPTIONS + "filterwarnings = ['ignore']\n"}, {"T8"}),
     "a new options file": ({"pytest.ini": "[pytest]\naddopts = -m 'not slow'\n"}, {"T8"}),
     "a lower gate": ({"plans/gates.yaml": GATES.replace("0.9995", "0.99")}, {"T9"}),
@@ -169,6 +170,7 @@ ALLOWED = {
     "a comment": edited(("def test_peaks():\n", "def test_peaks():\n    # why\n")),
     "a skip less": {"tests/test_b.py": "def test_b():\n    assert True\n"},
     "stricter options": {"pyproject.toml": OPTIONS.replace("false", "true")},
+    "another strict option": {"pyproject.toml": OPTIONS.replace("-markers", "-markers --strict-config")},
     "a higher gate": {"plans/gates.yaml": GATES.replace("0.9995", "0.9999").replace("d: 20", "d: 30")},
     "another gate": {"plans/gates.yaml": GATES + '    - {criterion: 3, kind: path, exists: x}\n'},
     "a stricter specification": {"specs/spec.md": BASE["specs/spec.md"].replace("48", "49").replace("1.5×", "1.2×")},

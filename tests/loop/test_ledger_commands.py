@@ -137,6 +137,9 @@ def test_edits(here, run):
     assert run("ledger", "add", "NEW-1", *added)[0] == 0
     assert [criterion.text for criterion in item(here, "NEW-1").criteria] == ["a", "b"]
     assert item(here, "NEW-1").owner == ("me", TODAY)
+    assert run("ledger", "owner", PERF, "you")[0] == run("ledger", "focus", "Sleep.", "--by", "you")[0] == 0
+    assert item(here, PERF).owner == ("you", TODAY)
+    assert f"**Last Updated:** {TODAY} (you)\n**Active Focus:** Sleep.\n" in (here / "docs/fix_plan.md").read_text()
     assert run("ledger", "set-status", ROUTING, "in_progress")[0] == 0
     assert not item(here, ROUTING).completed
     assert changed(here) == ["docs/fix_plan.md"]

@@ -230,6 +230,13 @@ def test_work_in_circles_is_seen_in_the_measurements():
     assert "W404" not in codes(CLEAN, replace(FULL, history={"ONE-1": [same, same, [("g", "fail", 2.0)]]}))
 
 
+def test_a_divergence_in_a_file_that_is_gone():
+    text = CLEAN.replace("(if known): n/a", "(if known): at `src/{}.py:3-5`", 1)
+    context = replace(FULL, exists={*THERE, "src/here.py"}.__contains__)
+    assert "W219" in codes(text.format("gone"), context)
+    assert "W219" not in codes(text.format("here"), context)
+
+
 def test_accounted_for_differs_from_missing():
     elsewhere = CLEAN.replace("reports/a.json", "reports/b.json")
     assert "W402" not in codes(elsewhere, replace(FULL, manifest=frozenset({"reports/b.json"})))

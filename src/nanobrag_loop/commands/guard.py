@@ -29,7 +29,8 @@ def main(args: argparse.Namespace, root: Path, config: Config) -> int:
     if args.range:
         found = hooks.range_findings(root, config, args.range, args.role, args.route)
     elif args.trees:
-        pair = TreePair(root, *(resolve(root, rev, "tree") for rev in args.trees))
+        base, result = (resolve(root, rev, "tree") for rev in args.trees)
+        pair = TreePair(root, base, result)
         found = check(pair, config, args.role, args.route)
     else:
         found = hooks.staged_findings(root, config, args.index_file, args.role, args.route)

@@ -45,6 +45,11 @@ def register(subparsers) -> None:
     verb("set-status", "set an item's status (done: use complete)", set_status, item=True).add_argument(
         "status", choices=[word for word in model.STATUSES if word != "done"]
     )
+    owning = verb("owner", "give an item to somebody, from today", set_owner, item=True)
+    owning.add_argument("name", metavar="NAME")
+    focusing = verb("focus", "say what the ledger is about now", set_focus)
+    focusing.add_argument("text", metavar="TEXT")
+    focusing.add_argument("--by", required=True, metavar="NAME", help="stands in `Last Updated`, with today")
     verb("complete", "move an item whose gates are green to the completed part", complete, item=True)
     _attempt_options(verb("attempt", "append an attempt", add_attempt, item=True))
     _item_options(verb("add", "add an item", add_item, item=True))
@@ -180,6 +185,19 @@ def set_status(args: argparse.Namespace, root: Path, config: Config) -> int:
     completed = edit.node_of(document, args.item).completed
     change = edit.reopen if completed else edit.set_status
     write(path, document, change(document, args.item, args.status))
+    return OK
+
+
+def set_owner(args: argparse.Namespace, root: Path, config: Config) -> int:
+    path, document = read(root, config)
+    write(path, document, edit.set_owner(document, args.item, args.name, today()))
+    return OK
+
+
+def set_focus(args: argparse.Namespace, root: Path, config: Config) -> int:
+    path, document = read(root, config)
+    changed = edit.set_meta(document, "Active Focus", args.text)
+    write(path, document, edit.set_meta(changed, "Last Updated", f"{today()} ({args.by})"))
     return OK
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -65,13 +65,13 @@ class Assertion:
 def fold(node: ast.AST, names: Mapping[str, float]) -> float | None:
     """The number that an expression of constants is; None if it is none."""
     if isinstance(node, ast.Constant):
-        number = isinstance(node.value, int | float) and not isinstance(node.value, bool)
-        return float(node.value) if number else None
+        value = node.value
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
     if isinstance(node, ast.Name):
         return names.get(node.id)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
-        value = fold(node.operand, names)
-        return None if value is None else -value if isinstance(node.op, ast.USub) else value
+        inner = fold(node.operand, names)
+        return None if inner is None else -inner if isinstance(node.op, ast.USub) else inner
     if isinstance(node, ast.BinOp) and type(node.op) in ARITHMETIC:
         left, right = fold(node.left, names), fold(node.right, names)
         if left is None or right is None:
@@ -83,7 +83,7 @@ def fold(node: ast.AST, names: Mapping[str, float]) -> float | None:
     return None
 
 
-def constants(body: list[ast.stmt], names: Mapping[str, float]) -> dict[str, float]:
+def constants(body: Sequence[ast.stmt], names: Mapping[str, float]) -> dict[str, float]:
     """Names that are given one number and nothing else, on top of `names`."""
     found, spoilt = dict(names), set()
     for statement in body:
@@ -91,9 +91,9 @@ def constants(body: list[ast.stmt], names: Mapping[str, float]) -> dict[str, flo
             targets = node.targets if isinstance(node, ast.Assign) else []
             if isinstance(node, ast.AnnAssign | ast.AugAssign | ast.For | ast.NamedExpr):
                 targets = [node.target]
+            given = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
             for name in (target.id for target in targets if isinstance(target, ast.Name)):
-                plain = isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None
-                value = fold(node.value, found) if plain else None
+                value = fold(given, found) if given is not None else None
                 if value is None or (name in found and name not in names and found[name] != value):
                     spoilt.add(name)
                 else:
@@ -115,15 +115,16 @@ class Masker(ast.NodeTransformer):
     """Takes the bounds out of an expression: comparisons with a constant, and tolerances given to calls."""
 
     def __init__(self, names: Mapping[str, float]) -> None:
-        self.names, self.bounds, self.negated = names, [], False
+        self.names, self.negated = names, False
+        self.bounds: list[Bound] = []
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
         if not isinstance(node.op, ast.Not):
             return self.generic_visit(node)
         self.negated = not self.negated
-        node = self.generic_visit(node)
+        masked_node = self.generic_visit(node)
         self.negated = not self.negated
-        return node
+        return masked_node
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         sides = [node.left, *node.comparators]
@@ -133,19 +134,21 @@ class Masker(ast.NodeTransformer):
     def pair(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> ast.expr:
         low, high = fold(left, self.names), fold(right, self.names)
         direction = DIRECTION.get(type(op))
-        if direction is None or (low is None) == (high is None):
+        bound = low if high is None else high
+        if direction is None or bound is None or None not in (low, high):
             return ast.Compare(self.visit(left), [op], [self.visit(right)])
         toward, strict = direction
         if high is None:
-            left, high, toward = right, low, OPPOSITE[toward]
+            left, toward = right, OPPOSITE[toward]
         if self.negated:
             toward, strict = OPPOSITE[toward], not strict
-        self.bounds.append(Bound(toward, high, strict))
+        self.bounds.append(Bound(toward, bound, strict))
         return ast.Call(ast.Name(toward.replace(" ", "_")), [self.visit(left)], [])
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         names = POSITIONAL.get(last_name(node.func), ())
-        words = [(name, value) for name, value in zip(names, node.args, strict=False) if name]
+        pairs = zip(names, node.args, strict=False)
+        words: list[tuple[str | None, ast.expr]] = [(name, value) for name, value in pairs if name]
         kept = [value for n, value in enumerate(node.args) if n >= len(names) or not names[n]]
         words += [(keyword.arg, keyword.value) for keyword in node.keywords]
         keywords = [ast.keyword(name, self.tolerance(name, value)) for name, value in words]

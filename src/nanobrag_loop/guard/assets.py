@@ -51,6 +51,7 @@ def deletion(
     change: Change, pair: TreePair, config: Config, guarded: Protected, reason: str, moved: dict[str, str],
     lower: dict[str, str], above: set[str],
 ) -> Iterator[Finding]:  # fmt: skip
+    assert change.old
     path = change.path
     parts = path.split("/")
     swallowed = next((up for n in range(1, len(parts)) if (up := "/".join(parts[:n])) in pair.after), None)

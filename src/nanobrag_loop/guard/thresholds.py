@@ -19,14 +19,15 @@ from nanobrag_loop.ledger.extract import NUMBER, Number, bounds
 OPTION_FILES = ("pyproject.toml", "pytest.ini", ".pytest.ini", "setup.cfg", "tox.ini")
 OPTIONS = (
     "addopts", "filterwarnings", "xfail_strict", "testpaths", "norecursedirs", "python_files", "python_classes",
-    "python_functions", "collect_imported_tests", "confcutdir", "timeout",
+    "python_functions", "collect_imported_tests", "confcutdir",
 )  # fmt: skip
 SPECIFICATIONS = "specs/"
 
 
 def check(pair: TreePair, config: Config) -> Iterator[Finding]:
     yield from golden(pair, config.tests.golden)
-    yield from options(pair)
+    if any(path.startswith(config.tests.roots) for path in pair.before):
+        yield from options(pair)
     yield from gate_file(pair)
     yield from specifications(pair)
 
@@ -63,10 +64,24 @@ def options(pair: TreePair) -> Iterator[Finding]:
             continue
         before, after = pytest_options(name, old), pytest_options(name, new)
         for key in OPTIONS:
-            stricter = key == "xfail_strict" and str(after.get(key)).lower() == "true"
-            if before.get(key) != after.get(key) and not stricter:
+            if before.get(key) != after.get(key) and not stricter(key, before.get(key), after.get(key)):
                 message = f"{key}: {before.get(key)!r} became {after.get(key)!r}"
                 yield Finding("T8", name, message, "leave pytest's options as they are")
+
+
+def stricter(key: str, old: object, new: object) -> bool:
+    """Whether an option that changed lets less pass than before."""
+    if key == "xfail_strict":
+        return str(new).lower() == "true"
+    if key != "addopts":
+        return False
+    before, after = words(old), words(new)
+    return set(before) <= set(after) and all(word.startswith("--strict") for word in set(after) - set(before))
+
+
+def words(value: object) -> list[str]:
+    """An option of several words, written as a text or as a list."""
+    return value.split() if isinstance(value, str) else [str(word) for word in value] if isinstance(value, list) else []
 
 
 def pytest_options(name: str, text: str | None) -> Mapping[str, object]:

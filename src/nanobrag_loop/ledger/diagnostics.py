@@ -30,7 +30,7 @@ RULES = {
     "E216": "attempt details incomplete",
     "E217": "no exit criterion",
     "E218": "date impossible or in the future",
-    "W219": "command names a test or file that does not exist",
+    "W219": "names a test or file that does not exist",
     "W220": "done item among the active ones",
     "E221": "open item among the completed ones",
     "E301": "index row given twice",

@@ -52,10 +52,6 @@ def set_status(document: Document, item_id: str, status: str) -> Document:
     return refresh_row(changed, item_id)
 
 
-def set_priority(document: Document, item_id: str, priority: str) -> Document:
-    return refresh_row(set_field(document, item_id, "Priority", priority), item_id)
-
-
 def set_first_divergence(document: Document, item_id: str, text: str) -> Document:
     return set_field(document, item_id, "First Divergence", text)
 
@@ -96,7 +92,7 @@ def complete(document: Document, item_id: str) -> Document:
     node = node_of(document, item_id)
     body = list(document.lines[node.start : node.stop])
     document = with_completed_part(cut_item(document, node))
-    at = document.completed_line + 1
+    at = document.lines_of(Kind.COMPLETED)[0] + 1
     while document.kinds[at] in (Kind.NOTE, Kind.BLANK):
         at += 1
         if document.kinds[at - 1] is Kind.BLANK:
@@ -143,6 +139,8 @@ def add_item(document: Document, item_id: str, title: str, fields: Mapping[str, 
     if any(node.id == item_id for node in document.items):
         raise LedgerError(f"{item_id}: the ledger has an item of this id")
     get = {key: one_line(str(value), key) for key, value in fields.items() if key != "criteria" and value}
+    listed = fields.get("criteria")
+    criteria = [str(text) for text in listed] if isinstance(listed, list | tuple) else []
     names = {"depends_on": "Depends On", "plan": "Plan"}
     optional = [f"- {name}: {get[key]}\n" for key, name in names.items() if key in get]
     body = [
@@ -160,7 +158,7 @@ def add_item(document: Document, item_id: str, title: str, fields: Mapping[str, 
         "- Attempts History:\n",
         f"- Risks/Assumptions: {get.get('risks', 'n/a')}\n",
         "- Exit Criteria (quote thresholds from spec):\n",
-        *(f"  * {one_line(str(text), 'criterion')}\n" for text in fields.get("criteria", ())),
+        *(f"  * {one_line(text, 'criterion')}\n" for text in criteria),
     ]
     return insert_active(document, item_id, one_line(title, "title"), body)
 
@@ -175,7 +173,7 @@ def insert_active(document: Document, item_id: str, title: str, body: list[str])
     rows = document.lines_of(Kind.ROW) or document.lines_of(Kind.TSEP)
     if not rows:
         raise LedgerError("the ledger has no index table", remedy="nb-loop ledger lint")
-    item = read_item(document, document.item(item_id))
+    item = read_item(document, node_of(document, item_id))
     return document.replaced(rows[-1] + 1, rows[-1] + 1, [row_line(item, title)])
 
 

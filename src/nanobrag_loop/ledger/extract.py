@@ -21,7 +21,6 @@ NUMBER = re.compile(
     r"(?:/(?P<of>\d+(?:\.\d+)?)(?![\w/.-]))?(?P<unit>[ \u202f\u00a0]?(?:%|×|px|ms|µs|mm|s\b|°|Å|MiB|KiB))?(?![\w-])"
 )
 OPERATORS = {"≥": ">=", "≤": "<=", "≈": "~", "=": "=="}
-NAME_BEFORE = re.compile(r"([A-Za-z][\w./ ]*?)\s*$")
 
 
 @dataclass(frozen=True)
@@ -103,9 +102,8 @@ def code_refs(text: str) -> list[CodeRef]:
 
 @dataclass(frozen=True)
 class Command:
-    """A reproduction command. na: there is none, for the reason in `text`. env: assignments in front of the program."""
+    """A reproduction command. na: there is none. env: assignments in front of the program."""
 
-    text: str
     na: bool = False
     env: tuple[str, ...] = ()
     argv: tuple[str, ...] = ()
@@ -117,7 +115,7 @@ ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 def command(text: str) -> Command | None:
     """The one command that a value holds, or its n/a; None if it is neither."""
     if re.match(r"n/a(?: \(.*\))?$", text, re.IGNORECASE):
-        return Command(text, na=True)
+        return Command(na=True)
     span = re.fullmatch(r"`([^`]+)`", text)
     if span is None:
         return None
@@ -128,7 +126,7 @@ def command(text: str) -> Command | None:
     if words[:1] == ["env"]:
         words.pop(0)
     count = next((n for n, word in enumerate(words) if not ASSIGNMENT.match(word)), len(words))
-    return Command(span[1], env=tuple(words[:count]), argv=tuple(words[count:]))
+    return Command(env=tuple(words[:count]), argv=tuple(words[count:]))
 
 
 def test_nodes(argv: tuple[str, ...]) -> list[tuple[str, tuple[str, ...]]]:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from nanobrag_loop.ledger import edit
 from nanobrag_loop.ledger.cst import FIELDS, Document, ItemNode, Kind, split_lines
@@ -17,6 +18,7 @@ from nanobrag_loop.ledger.lint import errors
 
 STRUCTURE = ("E0", "E2")
 ATTEMPTS = "Attempts History"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Merged:
     text: str = ""
     conflicts: list[str] = field(default_factory=list)
 
-    def choose(self, what: str, base: object, ours: object, theirs: object) -> object:
+    def choose(self, what: str, base: T, ours: T, theirs: T) -> T | None:
         """The changed side of a three-way comparison; None, and a conflict, if both changed differently."""
         if ours == theirs or theirs == base:
             return ours
@@ -114,12 +116,12 @@ def merge_item(result: Merged, name: str, base: Parts | None, ours: Parts | None
     for key in sorted({*ours.blocks, *theirs.blocks}, key=FIELDS.index):
         sides = [side.blocks.get(key, ()) for side in (before, ours, theirs)]
         block = result.choose(f"{name}: {key}", *sides)
-        blocks[key] = marked(sides[1], sides[2]) if block is None else block  # type: ignore[assignment]
+        blocks[key] = marked(sides[1], sides[2]) if block is None else block
     heading = result.choose(f"{name}: title", before.heading, ours.heading, theirs.heading)
     done = result.choose(f"{name}: completed", before.done, ours.done, theirs.done)
     attempts = merge_attempts(result, name, before.attempts, ours.attempts, theirs.attempts)
     lines = {key: block for key, block in blocks.items() if block}
-    return Parts(str(heading or ours.heading), lines, attempts, bool(ours.done if done is None else done))
+    return Parts(heading or ours.heading, lines, attempts, ours.done if done is None else done)
 
 
 def merge_presence(
@@ -146,13 +148,14 @@ def merge_attempts(
     old, mine, other = ({entry.number: entry for entry in side} for side in (base, ours, theirs))
     kept: list[Entry] = []
     for number, entry in old.items():
-        sides = (mine.get(number), other.get(number))
-        if all(sides):
-            chosen = result.choose(f"{name}: attempt #{number}", entry, *sides)
-            kept.append(chosen or Entry(number, marked(sides[0].lines, sides[1].lines)))  # type: ignore[union-attr]
-        elif any(side and side != entry for side in sides):
+        first, second = mine.get(number), other.get(number)
+        left = first or second
+        if first and second:
+            chosen = result.choose(f"{name}: attempt #{number}", entry, first, second)
+            kept.append(chosen or Entry(number, marked(first.lines, second.lines)))
+        elif left and left != entry:
             result.conflicts.append(f"{name}: attempt #{number}: one side removed it, the other changed it")
-            kept.append(next(side for side in sides if side))
+            kept.append(left)
     kept += [entry for number, entry in mine.items() if number not in old]
     same = {entry.lines for entry in kept}
     for number, entry in other.items():
@@ -169,9 +172,9 @@ def merge_titles(result: Merged, documents: Sequence[Document], chosen: Mapping[
     titles = {}
     for name, item in chosen.items():
         base, ours, theirs = (side.get(name) for side in sides)
-        if not item.done and (ours or theirs):
-            chosen_title = result.choose(f"{name}: title in the index", base, ours or theirs, theirs or ours)
-            titles[name] = str(chosen_title or ours)
+        first, second = ours or theirs, theirs or ours
+        if not item.done and first and second:
+            titles[name] = result.choose(f"{name}: title in the index", base or "", first, second) or first
     return titles
 
 
@@ -211,9 +214,9 @@ def head(result: Merged, documents: Sequence[Document]) -> list[str]:
     base, ours, theirs = ({key: value for key, value, _ in document.metas} for document in documents)
     lines = list(documents[1].lines[: documents[1].lines_of(Kind.INDEX)[0]])
     for key, _, line in documents[1].metas:
-        sides = (base.get(key), ours.get(key), theirs.get(key, ours.get(key)))
+        sides = (base.get(key, ""), ours[key], theirs.get(key, ours[key]))
         if key == "Last Updated" and len(set(sides)) == len(sides):
-            sides = (None, max(sides[1:], key=str), max(sides[1:], key=str))
+            sides = ("", max(sides[1:]), max(sides[1:]))
         value = result.choose(key, *sides)
         shown = [f"**{key}:** {side}\n" for side in sides[1:]]
         lines[line] = "".join(marked(shown[:1], shown[1:])) if value is None else f"**{key}:** {value}\n"
@@ -222,11 +225,10 @@ def head(result: Merged, documents: Sequence[Document]) -> list[str]:
 
 def tail(result: Merged, documents: Sequence[Document]) -> tuple[str, ...]:
     starts = [document.archive_line for document in documents]
-    sides = [
-        document.lines[start:] if start is not None else () for document, start in zip(documents, starts, strict=True)
-    ]
+    found = zip(documents, starts, strict=True)
+    sides: list[tuple[str, ...]] = [document.lines[start:] if start is not None else () for document, start in found]
     chosen = result.choose("the text below Archive", *sides)
-    return (*sides[1][:1], *marked(sides[1][1:], sides[2][1:])) if chosen is None else chosen  # type: ignore[return-value]
+    return (*sides[1][:1], *marked(sides[1][1:], sides[2][1:])) if chosen is None else chosen
 
 
 def main(argv: Sequence[str], fallback: Callable[[Sequence[str]], int] | None = None) -> int:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from nanobrag_loop.ledger.cst import (
     BULLET_LINE,
     CONT_LINE,
+    DETAILS,
     FIELD_LINE,
     ID,
     LABELLED,
@@ -170,8 +171,8 @@ def _attempt(document: Document, node: AttemptNode) -> Attempt:
     for key, line in node.details:
         found = CONT_LINE.fullmatch(bare(document.lines[line]))
         details.setdefault(key, found[2] if found else "")
-    values = [details.get(key, "") for key in ("Metrics", "Artifacts", "Observations/Hypotheses", "Next Actions")]
-    return Attempt(node.number, node.date, node.result, *values, node.line + 1)
+    metrics, artifacts, observations, following = (details.get(key, "") for key in DETAILS)
+    return Attempt(node.number, node.date, node.result, metrics, artifacts, observations, following, node.line + 1)
 
 
 def _criteria(document: Document, node: ItemNode) -> tuple[Criterion, ...]:

@@ -116,7 +116,7 @@ def command_rules(item: Item, context: Context) -> Found:
         elif not command.na and (not command.argv or command.argv[0].startswith("-")):
             message = f"{label}: sets the environment, then names no program"
             yield Diagnostic(line, "W211", message, item.id)
-        elif context.exists is not None:
+        else:
             for problem in missing_tests(command.argv, context):
                 yield Diagnostic(line, "W219", f"{label}: {problem}", item.id)
 
@@ -127,14 +127,25 @@ def command_line(item: Item, label: str) -> int:
 
 
 def missing_tests(argv: tuple[str, ...], context: Context) -> Iterator[str]:
+    exists = context.exists
+    if exists is None:
+        return
     for path, names in extract.test_nodes(argv):
-        if not context.exists(path):
+        if not exists(path):
             yield f"{path} does not exist"
         elif context.read is not None:
             text = context.read(path) or ""
             for name in names:
                 if not re.search(rf"(?m)^\s*(?:class|(?:async )?def) {re.escape(name)}\b", text):
                     yield f"{path} has no {name}"
+
+
+def divergence_rules(item: Item, context: Context) -> Found:
+    if context.exists is None:
+        return
+    for place in extract.code_refs(item.first_divergence):
+        if "/" in place.path and not context.exists(place.path):
+            yield Diagnostic(line_of(item, "First Divergence"), "W219", f"{place.path} does not exist", item.id)
 
 
 def artifact_rules(item: Item, context: Context) -> Found:
@@ -197,6 +208,6 @@ def threshold_rules(item: Item, criterion: model.Criterion, own: Sequence[GateFa
 
 DOCUMENT_RULES = (id_rules, progress_rules, dependency_rules)
 ITEM_RULES = (
-    word_rules, place_rules, date_rules, attempt_rules, command_rules, artifact_rules, stale_rules, circle_rules,
-    gate_rules,
+    word_rules, place_rules, date_rules, attempt_rules, command_rules, divergence_rules, artifact_rules, stale_rules,
+    circle_rules, gate_rules,
 )  # fmt: skip
