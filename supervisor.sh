@@ -5,7 +5,7 @@ cd "$(dirname "$0")" || exit 2
 python=.venv/bin/python
 [ -x "$python" ] || python=python3
 if ! PYTHONPATH="$PWD/src" "$python" -c 'import git, jinja2, yaml, rich' 2>/dev/null; then
-  echo "supervisor.sh: $python lacks the loop's packages: make setup EXTRAS=dev,loop" >&2
+  echo "supervisor.sh: $python lacks the loop's packages: make setup" >&2
   exit 2
 fi
 PYTHONPATH="$PWD/src${PYTHONPATH:+:$PYTHONPATH}" exec "$python" -m nanobrag_loop run --role supervisor "$@"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -205,3 +206,19 @@ def make_toy(folder: Path, files: dict[str, str] | None = None, **config) -> Toy
     sh(root, "git", "commit", "-q", "-m", "Toy")
     sh(root, "git", "push", "-q", "-u", "origin", "main")
     return Toy(root, remote)
+
+
+def recording(toy: Toy, attempt: int, claim: str, edits: dict[str, tuple[str, str]], summary: str) -> None:
+    """What an agent once did, as the replay agent expects it: a patch against that attempt's base, a result."""
+    folder = toy.root.parent / "replay" / ITEM / str(attempt)
+    (folder / "artifacts").mkdir(parents=True)
+    (folder / "artifacts" / "notes.txt").write_text(f"attempt {attempt}\n")
+    for name, (old, new) in edits.items():
+        path = toy.root / name
+        path.write_text(path.read_text().replace(old, new))
+    patch = subprocess.run(["git", "diff"], cwd=toy.root, capture_output=True, check=True).stdout
+    (folder / "change.patch").write_bytes(patch)
+    toy.git("checkout", "-q", "--", ".")
+    (folder / "result.json").write_text(
+        json.dumps({"schema": 1, "result": claim, "summary": summary, "artifacts": ["notes.txt"]})
+    )

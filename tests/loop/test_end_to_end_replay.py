@@ -2,30 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-
-from fake_agent_repo import ITEM, Toy, make_toy
+from fake_agent_repo import FAST_GATES, ITEM, LEDGER, make_toy, recording
 
 from nanobrag_loop import book, records
 
 LATER = "  * The scale is exactly 2.\n"
-
-
-def recording(toy: Toy, attempt: int, claim: str, edits: dict[str, tuple[str, str]], summary: str) -> None:
-    """What an agent once did, as the replay agent expects it: a patch against that attempt's base, a result."""
-    folder = toy.root.parent / "replay" / ITEM / str(attempt)
-    (folder / "artifacts").mkdir(parents=True)
-    (folder / "artifacts" / "notes.txt").write_text(f"attempt {attempt}\n")
-    for name, (old, new) in edits.items():
-        path = toy.root / name
-        path.write_text(path.read_text().replace(old, new))
-    patch = subprocess.run(["git", "diff"], cwd=toy.root, capture_output=True, check=True).stdout
-    (folder / "change.patch").write_bytes(patch)
-    toy.git("checkout", "-q", "--", ".")
-    (folder / "result.json").write_text(
-        json.dumps({"schema": 1, "result": claim, "summary": summary, "artifacts": ["notes.txt"]})
-    )
 
 
 def test_failed_partial_success(tmp_path):
@@ -71,8 +52,6 @@ def test_failed_partial_success(tmp_path):
 
 
 def test_an_item_with_an_unmeasured_criterion_stays_open(tmp_path):
-    from fake_agent_repo import FAST_GATES, LEDGER
-
     ledger = LEDGER.replace("  * Both tests of the toy pass.\n", "  * Both tests of the toy pass.\n" + LATER)
     toy = make_toy(tmp_path, {"plans/gates.yaml": FAST_GATES, "docs/fix_plan.md": ledger})
     recording(toy, 1, "success", {"src/toy.py": (" + 0.5", "")}, "x")
@@ -89,8 +68,6 @@ def test_an_item_with_an_unmeasured_criterion_stays_open(tmp_path):
 
 
 def test_review_mode_waits_for_a_person(tmp_path):
-    from fake_agent_repo import FAST_GATES
-
     toy = make_toy(tmp_path, {"plans/gates.yaml": FAST_GATES}, mode="review")
     recording(toy, 1, "success", {"src/toy.py": ("a * 3", "a * 2")}, "x")
     path = tmp_path / "replay" / ITEM / "1" / "change.patch"
