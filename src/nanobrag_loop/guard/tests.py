@@ -53,7 +53,17 @@ class Module:
         """Skips outside functions: module marks, module-level calls, decorators of classes."""
         outer = [node for _, node in walk(self.tree, "") if not isinstance(node, Function | ast.ClassDef)]
         classes = [node for _, node in walk(self.tree, "") if isinstance(node, ast.ClassDef)]
-        return skips([*outer, *(mark for node in classes for mark in node.decorator_list)])
+        return skips([*outer, *(mark for node in classes for mark in node.decorator_list)]) + self.unset
+
+    @property
+    def unset(self) -> list[str]:
+        """Statements outside functions that take a test out of collection: `del test_a`, `test_a = 1`, `__test__`."""
+        found = []
+        for _, node in walk(self.tree, ""):
+            names = {getattr(target, "id", "") for target in getattr(node, "targets", [])}
+            if isinstance(node, ast.Assign | ast.Delete) and any(is_test(name) or name == "__test__" for name in names):
+                found.append(ast.unparse(node))
+        return found
 
 
 def walk(node: ast.Module | ast.ClassDef, prefix: str) -> Iterator[tuple[str, ast.stmt]]:
@@ -67,6 +77,14 @@ def walk(node: ast.Module | ast.ClassDef, prefix: str) -> Iterator[tuple[str, as
 
 def is_test(name: str) -> bool:
     return name.rpartition(".")[2].startswith("test")
+
+
+def collected(path: str, name: str) -> bool:
+    """Whether pytest takes a function for a test, by the names of its file, classes and itself."""
+    *classes, last = name.split(".")
+    file = path.rpartition("/")[2]
+    in_test_file = file.startswith("test_") or file.endswith("_test.py")
+    return in_test_file and last.startswith("test") and all(part.startswith("Test") for part in classes)
 
 
 def shape(function: Function) -> str:
@@ -111,7 +129,7 @@ def compare_files(change: Change, pair: TreePair, after: list[Module], frozen: b
     for name, function in old.functions.items():
         found = counterpart(name, function, new, after, path)
         if found is None:
-            if is_test(name) and not (new is None and change.new is not None):
+            if collected(path, name) and not (new is None and change.new is not None):
                 yield Finding("T1", path, f"{name} was removed", "put the test back, or add it where it belongs now")
             elif frozen and new is not None:
                 yield Finding("T6", path, f"{name} was removed", "leave existing test code as it is in this route")
@@ -132,16 +150,17 @@ def counterpart(
     """Where a function is now: same file and name, the same code under another name, or its name in another file."""
     if new is not None and name in new.functions:
         return new, new.functions[name]
-    same = [module for module in after if module.path != path]
-    for module in [*([new] if new else []), *same]:
-        for other_name, other in module.functions.items():
-            if is_test(other_name) == is_test(name) and shape(other) == shape(function):
-                return module, other
-    last = name.rpartition(".")[2]
-    for module in same:
-        for other_name, other in module.functions.items():
-            if other_name.rpartition(".")[2] == last:
-                return module, other
+    elsewhere = [module for module in after if module.path != path]
+    last, wanted = name.rpartition(".")[2], collected(path, name)
+    for modules, fits in (
+        ([new] if new else [], lambda other_name, other: shape(other) == shape(function)),
+        (elsewhere, lambda other_name, other: shape(other) == shape(function)),
+        (elsewhere, lambda other_name, other: other_name.rpartition(".")[2] == last),
+    ):
+        for module in modules:
+            for other_name, other in module.functions.items():
+                if collected(module.path, other_name) == wanted and fits(other_name, other):
+                    return module, other
     return None
 
 
@@ -197,12 +216,19 @@ def added_marks(path: str, old: Module, new: Module | None) -> Iterator[Finding]
         yield Finding("T3", path, f"{', '.join(added)} was added for the whole file or class", "make the tests pass")
 
 
+def acts_everywhere(node: ast.stmt) -> bool:
+    """A fixture that every test gets, asked for or not."""
+    decorators = node.decorator_list if isinstance(node, Function) else []
+    keywords = [keyword.arg for call in decorators if isinstance(call, ast.Call) for keyword in call.keywords]
+    return "autouse" in keywords
+
+
 def hooks(path: str, old: Module | None, new: Module | None) -> Iterator[Finding]:
     """Hooks of a conftest that decide which tests run and how they count."""
 
     def own(module: Module | None) -> dict[str, str]:
         statements = list(walk(module.tree, "")) if module else []
-        named = {name: node for name, node in statements if name in COLLECTION_HOOKS}
+        named = {name: node for name, node in statements if name in COLLECTION_HOOKS or acts_everywhere(node)}
         for _, node in statements:
             for target in getattr(node, "targets", []):
                 if getattr(target, "id", "") in COLLECTION_HOOKS:
