@@ -14,6 +14,11 @@ class InputError(ValueError):
         super().__init__(message.replace("\r", "\\r").replace("\n", "\\n"))
 
 
+def out_of_memory(error: Exception) -> bool:
+    """Whether an allocation failed; torch reports that as a RuntimeError."""
+    return isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error)
+
+
 def excerpt(found: str | bytes, limit: int = 40) -> str:
     """What was found, quoted, in printable characters and cut to ``limit``: for the end of an error message."""
     text = found.decode("latin-1") if isinstance(found, bytes) else found

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import InputError
+from ..errors import InputError, out_of_memory
 from .help import help_text, version_text
 from .parse import Settings, parse
 
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         _tell(f"error: {error}")
     except (MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error):
+        if not out_of_memory(error):
             raise
         _tell("error: not enough memory for this run")
     except KeyboardInterrupt:
@@ -92,7 +92,7 @@ def _run(experiment: Experiment, simulator: Simulator, settings: Settings) -> No
 
     from ..io.atomic import all_or_none
     from .notes import quirk_notes
-    from .outputs import write_outputs
+    from .outputs import smv_header, write_outputs
     from .progress import progress
     from .report import result_lines, setup_lines
 
@@ -107,12 +107,7 @@ def _run(experiment: Experiment, simulator: Simulator, settings: Settings) -> No
             print(note, file=sys.stderr)
         _print(result_lines(simulator, statistics), quiet)
         with all_or_none():
-            _print(write_outputs(experiment, simulator, pixels, statistics), quiet)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """torch reports a failed allocation as a RuntimeError."""
-    return isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error)
+            _print(write_outputs(experiment, smv_header(experiment, simulator), pixels, statistics), quiet)
 
 
 def _open_closed_streams() -> None:

@@ -16,20 +16,19 @@ from ..io.png import write_png
 from ..io.smv import SmvHeader, write_smv
 from ..noise import grey_scale, integer_image, integer_scale, noise_image, pgm_image
 from ..statistics import ImageStatistics
-from .report import noise_line
 
 if TYPE_CHECKING:
     from ..simulator import Simulator
 
 
-def write_outputs(experiment: Experiment, simulator: Simulator, image: np.ndarray,
+def write_outputs(experiment: Experiment, header: SmvHeader, image: np.ndarray,
                   statistics: ImageStatistics) -> Iterator[str]:
-    """Write every file asked for, yielding what to print; image (slow, fast) float32.
+    """Write every file asked for, yielding what to print; header of `smv_header`, image (slow, fast) float32.
 
     Raises `InputError` where a file cannot be written.
     """
     files, noise = experiment.files, experiment.noise
-    region, header = region_of_interest(experiment), smv_header(experiment, simulator)
+    region = region_of_interest(experiment)
     scale = noise.intfile_scale or integer_scale(statistics.max_I)
     if files.floatfile is not None:
         yield f"writing {files.floatfile} as {image.shape[1]} x {image.shape[0]} 4-byte floats"
@@ -46,7 +45,7 @@ def write_outputs(experiment: Experiment, simulator: Simulator, image: np.ndarra
                              clip_negative=not experiment.quirks.noise_wraparound)
         yield f"seed: {noise.seed}"
         yield f"writing {files.noisefile}"
-        yield noise_line(counts)
+        yield f"{counts.photons:.0f} photons on noise image ({counts.overloads} overloads)"
         write_smv(files.noisefile, header, counts.counts)
     if files.pngfile is not None:
         yield f"writing {files.pngfile}"

@@ -43,14 +43,15 @@ def parse(words: Sequence[str]) -> Settings:
     settings, position = Settings(), 0
     while position < len(words):
         word = words[position]
-        option = _lookup(word)
+        option = find_option(word)
         values = _values(option, word, words[position + 1:])
         position += 1 + len(values)
         _apply(settings, option, word, values)
     return settings
 
 
-def _lookup(word: str) -> Option:
+def find_option(word: str) -> Option:
+    """The option of this spelling; `InputError` with advice where there is none."""
     if word in BY_NAME:
         return BY_NAME[word]
     if not word.startswith("-"):

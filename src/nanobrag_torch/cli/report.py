@@ -10,7 +10,6 @@ from ..config import plain
 from ..experiment import Experiment
 from ..geometry import norm
 from ..models.detector import solid_angle
-from ..noise import NoiseImage
 from ..simulator import Simulator
 from ..statistics import ImageStatistics
 from ..trace_setup import setup_values
@@ -50,10 +49,6 @@ def result_lines(simulator: Simulator, statistics: ImageStatistics) -> Iterator[
         statistics.max_fast, statistics.max_slow)]
     yield f"max_I = {statistics.max_I:g}  at {at[0]:g} {at[1]:g}"
     yield f"mean= {statistics.mean:g} rms= {statistics.rms:g} rmsd= {statistics.rmsd:g}"
-
-
-def noise_line(noise: NoiseImage) -> str:
-    return f"{noise.photons:.0f} photons on noise image ({noise.overloads} overloads)"
 
 
 _SOURCES_SHOWN = 20

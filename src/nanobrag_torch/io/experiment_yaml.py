@@ -24,7 +24,9 @@ from ..config import (
 from ..errors import InputError, excerpt
 from ..experiment import Computing, Experiment, Files
 from ..quirks import Quirks
+from .once import read_once
 from .reading import read_bytes
+from .yaml_nodes import entries, line_of, yaml_errors
 
 SECTIONS: dict[str, type] = {
     "crystal": CrystalConfig, "detector": DetectorConfig, "beam": BeamConfig, "sampling": SamplingConfig,
@@ -48,25 +50,21 @@ def experiment_text(experiment: Experiment) -> str:
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
 
 
+@read_once
 def read_experiment(path: str) -> Experiment:
     """The experiment in a YAML file.
 
     Raises:
         InputError: the file cannot be read, is not such a document, or a value is impossible; names file and line.
     """
-    try:
+    with yaml_errors(path):
         loader = yaml.SafeLoader(read_bytes(path))
         node = loader.get_single_node()
         if not isinstance(node, yaml.MappingNode):
             raise InputError(f"{path}:1: expected sections {', '.join(SECTIONS)}, got something else")
-        sections = _entries(path, node, f"one of {', '.join(SECTIONS)}", SECTIONS)
+        sections = entries(path, node, f"one of {', '.join(SECTIONS)}", SECTIONS)
         configs = {name: _read_section(path, loader, name, key, value) for name, (key, value) in sections.items()}
         return Experiment(**{"quirks": QUIRK_SETS["upstream"]} | configs)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise InputError(f"{path}:{line}: expected YAML, got {error.problem}") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: expected YAML, got {excerpt(str(error))}") from None
 
 
 def _section(config: Any, default: Any) -> dict[str, Any]:
@@ -88,35 +86,19 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _line(node: yaml.Node) -> int:
-    return node.start_mark.line + 1
-
-
-def _entries(path: str, node: yaml.MappingNode, wanted: str, known: Any) -> dict[str, tuple[yaml.Node, yaml.Node]]:
-    """Keys of a mapping, each known and there once, with their key and value nodes."""
-    entries: dict[str, tuple[yaml.Node, yaml.Node]] = {}
-    for key, value in node.value:
-        if key.value in entries:
-            raise InputError(f"{path}:{_line(key)}: expected {excerpt(key.value)} once, got it again")
-        if not isinstance(key, yaml.ScalarNode) or key.value not in known:
-            raise InputError(f"{path}:{_line(key)}: expected {wanted}, got {excerpt(str(key.value))}")
-        entries[key.value] = (key, value)
-    return entries
-
-
 def _read_section(path: str, loader: yaml.SafeLoader, name: str, key: yaml.Node, node: yaml.Node) -> Any:
     if name == "quirks" and isinstance(node, yaml.ScalarNode):
         if node.value not in QUIRK_SETS:
-            raise InputError(f"{path}:{_line(key)}: quirks: expected {' or '.join(QUIRK_SETS)} or each by name, "
+            raise InputError(f"{path}:{line_of(key)}: quirks: expected {' or '.join(QUIRK_SETS)} or each by name, "
                              f"got {excerpt(node.value)}")
         return QUIRK_SETS[node.value]
     if not isinstance(node, yaml.MappingNode):
-        raise InputError(f"{path}:{_line(key)}: expected the fields of {name}, got something else")
+        raise InputError(f"{path}:{line_of(key)}: expected the fields of {name}, got something else")
     kind = SECTIONS[name]
     types = {entry.name: entry.type for entry in dataclasses.fields(kind)}
     values, lines = {}, {}
-    for field, (field_key, field_value) in _entries(path, node, f"a field of {name}", types).items():
-        lines[field] = _line(field_key)
+    for field, (field_key, field_value) in entries(path, node, f"a field of {name}", types).items():
+        lines[field] = line_of(field_key)
         value = loader.construct_object(field_value, deep=True)
         try:
             values[field] = _typed(types[field], value)
@@ -126,7 +108,7 @@ def _read_section(path: str, loader: yaml.SafeLoader, name: str, key: yaml.Node,
     try:
         return kind(**values)
     except ConfigError as error:
-        at = next((lines[field] for field in error.field.split(", ") if field in lines), _line(key))
+        at = next((lines[field] for field in error.field.split(", ") if field in lines), line_of(key))
         raise InputError(f"{path}:{at}: {error}") from None
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import InputError, excerpt
 from .atomic import atomic_write
+from .once import read_once
 from .reading import read_bytes
 from .structure_factors import StructureFactorTable
 
@@ -33,6 +34,7 @@ def write_fdump(path: str | os.PathLike[str], table: StructureFactorTable) -> No
     atomic_write(path, (header, padded))
 
 
+@read_once
 def read_fdump(path: str | os.PathLike[str]) -> StructureFactorTable:
     """Read a cache; exactly one newline and one form feed part its header from its values.
 

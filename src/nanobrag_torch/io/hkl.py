@@ -9,6 +9,7 @@ import warnings
 import numpy as np
 
 from ..errors import InputError, excerpt
+from .once import read_once
 from .reading import read_bytes
 from .structure_factors import StructureFactorTable
 
@@ -27,6 +28,7 @@ NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 NOT_FINITE = re.compile(rb"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 
 
+@read_once
 def read_hkl(path: str | os.PathLike[str], default_F: float = 0.0) -> StructureFactorTable:
     """Structure factors of a reflection list.
 

@@ -7,11 +7,13 @@ import os
 import numpy as np
 
 from ..errors import InputError, excerpt
+from .once import read_once
 from .reading import read_rows, to_number
 
 ELEMENTS = 9
 
 
+@read_once
 def read_matrix(path: str | os.PathLike[str]) -> np.ndarray:
     """Orientation matrix of a MOSFLM matrix file.
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import InputError, excerpt
 from .atomic import atomic_write
+from .once import read_once
 from .reading import read_bytes
 
 BLOCK = 512
@@ -145,6 +146,7 @@ def write_smv(path: str | os.PathLike[str], header: SmvHeader, counts: np.ndarra
     atomic_write(path, (header.encode(), np.ascontiguousarray(counts, dtype=np.uint16)))
 
 
+@read_once
 def read_smv(path: str | os.PathLike[str]) -> SmvImage:
     """Read an SMV image of unsigned 16-bit counts, of either byte order.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputError, excerpt
+from .once import read_once
 from .reading import read_rows, to_number
 
 SOURCE_DISTANCE_M = 10.0
@@ -30,6 +31,7 @@ class SourceList:
     wavelengths_m: np.ndarray
 
 
+@read_once
 def read_sources(path: str | os.PathLike[str], beam_vector: np.ndarray, wavelength_m: float = math.nan) -> SourceList:
     """Sources of a file with the columns X Y Z weight wavelength; any of the last ones, and ``nan``, may be missing.
 

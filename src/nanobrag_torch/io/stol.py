@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 
 from ..errors import InputError
+from .once import read_once
 from .reading import read_rows
 
 
+@read_once
 def check_stol(path: str | os.PathLike[str]) -> None:
     """Check the file of ``-stol``, ``-4stol`` or ``-Q``.
 
