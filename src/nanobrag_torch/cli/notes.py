@@ -18,6 +18,7 @@ from ..quirks import Quirks
 from .resolve import Resolved, cache_to_read
 
 if TYPE_CHECKING:
+    from ..models import Detector
     from ..scene import Choices
     from ..simulator import Simulator
 
@@ -56,6 +57,13 @@ class _Run:
     def without(self, name: str) -> Quirks:
         """The run's faults but one."""
         return dataclasses.replace(self.experiment.quirks, **{name: False})
+
+    def detector_without(self, name: str) -> Detector:
+        """The run's detector with all faults but one."""
+        from .fixed import fixed_detector
+
+        config = dataclasses.replace(self.detector, mask_array=None)
+        return fixed_detector(config, self.without(name), self.simulator.device)
 
 
 def _phi_carryover(run: _Run) -> bool:
@@ -99,9 +107,7 @@ def _other_cell(run: _Run) -> bool:
 def _other_detector(name: str) -> Callable[[_Run], bool]:
     """Whether the detector stands elsewhere, or its sensor differs, without a fault."""
     def changes(run: _Run) -> bool:
-        from ..models import Detector
-
-        other, placed = Detector(run.detector, quirks=run.without(name)).geometry(), run.simulator.detector.geometry()
+        other, placed = run.detector_without(name).geometry(), run.simulator.detector.geometry()
         fields = ("pix0", "fdet", "sdet", "odet", "layer_depth")
         return not _same((getattr(other, field) for field in fields), (getattr(placed, field) for field in fields))
 
@@ -109,12 +115,10 @@ def _other_detector(name: str) -> Callable[[_Run], bool]:
 
 
 def _other_header(run: _Run) -> bool:
-    from ..models import Detector
-
-    placed = run.simulator.detector.header_values()
-    other = Detector(run.detector, quirks=run.without("header_values")).header_values()
     if run.experiment.files.intfile is None and run.experiment.files.noisefile is None:
         return False
+    placed = run.simulator.detector.header_values()
+    other = run.detector_without("header_values").header_values()
     return any(not _close(placed[name], other[name]) for name in placed)
 
 
@@ -133,12 +137,11 @@ def _same(one: Iterable, other: Iterable) -> bool:
 def _other_choice(name: str, choice: str) -> Callable[[_Run], bool]:
     """Whether an automatic choice is another one without a fault."""
     def changes(run: _Run) -> bool:
-        from ..models import Detector
         from ..scene import choose
 
-        quirks, simulator = run.without(name), run.simulator
-        detector = Detector(run.detector, quirks=quirks, device=simulator.device)
-        other = choose(simulator.crystal, detector, simulator.beam, run.experiment.sampling, quirks)
+        simulator = run.simulator
+        other = choose(simulator.crystal, run.detector_without(name), simulator.beam, run.experiment.sampling,
+                       run.without(name))
         return getattr(other, choice) != getattr(run.choices, choice)
 
     return changes

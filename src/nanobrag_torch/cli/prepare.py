@@ -157,28 +157,36 @@ def _structure_factors(experiment: Experiment, messages: list[str]) -> Structure
 
 def _simulator(experiment: Experiment, table: StructureFactorTable | None, device: torch.device,
                messages: list[str]) -> Simulator:
-    from ..models import Crystal
-    from ..scene import recommended_oversample
     from ..simulator import Simulator
+    from .fixed import FixedCrystal, fixed_detector
 
-    crystal = Crystal(experiment.crystal, structure_factors=table, device=device)
-    simulator = Simulator(crystal, experiment.detector, experiment.beam, sampling=experiment.sampling,
+    crystal = FixedCrystal(experiment.crystal, structure_factors=table, device=device)
+    detector = fixed_detector(experiment.detector, experiment.quirks, device)
+    simulator = Simulator(crystal, detector, experiment.beam, sampling=experiment.sampling,
                           device=device, dtype=experiment.computing.dtype, quirks=experiment.quirks)
     if _facing(simulator) < 0:
         messages.append("nanoBragg: warning: the detector lies upstream of the crystal or shows it its back")
-    recommended = recommended_oversample(simulator.crystal, simulator.detector, simulator.beam)
-    if simulator.choices.oversample < recommended:
-        messages.append(f"nanoBragg: warning: -oversample {simulator.choices.oversample} may be too coarse for this "
-                        f"crystal; {recommended} is recommended")
+    messages += _coarse_sampling(simulator)
     return simulator
+
+
+def _coarse_sampling(simulator: Simulator) -> list[str]:
+    from ..scene import recommended_oversample
+
+    chosen = simulator.choices.oversample
+    if simulator.detector.config.oversample is None:
+        return []
+    recommended = recommended_oversample(simulator.crystal, simulator.detector, simulator.beam)
+    return [f"nanoBragg: warning: -oversample {chosen} may be too coarse for this crystal; {recommended} is "
+            "recommended"] if chosen < recommended else []
 
 
 def _facing(simulator: Simulator) -> float:
     """Cosine between beam and detector normal before two-theta; `ConfigError` where it is 0."""
-    from ..models import Detector
+    from .fixed import fixed_detector
 
     config = dataclasses.replace(simulator.detector.config, detector_twotheta_deg=0.0)
-    cosine = plain(Detector(config, quirks=simulator.quirks).geometry().ratio)
+    cosine = plain(fixed_detector(config, simulator.quirks, simulator.device).geometry().ratio)
     if abs(cosine) < _PARALLEL:
         raise ConfigError("odet_vector, detector_rotx_deg, detector_roty_deg, detector_rotz_deg",
                           "a detector that the beam meets, not parallel to it", f"a cosine of {cosine:g}")
