@@ -38,7 +38,7 @@ def atomic_write(path: str | os.PathLike[str], data: Buffer | Iterable[Buffer]) 
     name = os.fspath(path)
     pieces = (data,) if isinstance(data, Buffer) else data
     try:
-        if _is_stream(name):
+        if is_stream(name):
             with open(name, "wb") as stream:
                 _write_all(stream, pieces)
         else:
@@ -79,7 +79,7 @@ def check_writable(outputs: Mapping[str, str], inputs: Mapping[str, str] | None 
     taken = {_identity(path): option for option, path in (inputs or {}).items()}
     read = set(taken)
     for option, path in outputs.items():
-        if _is_stream(path):
+        if is_stream(path):
             continue
         _check_target(option, path)
         identity = _identity(path)
@@ -131,7 +131,7 @@ def _check_target(option: str, path: str) -> None:
         raise InputError(f"{option} {path}: cannot be written: the file is write-protected")
 
 
-def _is_stream(path: str) -> bool:
+def is_stream(path: str) -> bool:
     """Whether to write to ``path`` itself: devices, pipes, and the standard streams even when they are files."""
     if os.path.abspath(path).startswith(STREAMS):
         return True

@@ -1,0 +1,1 @@
+"""The command ``nanoBragg-batch``: many images in one process."""

@@ -1,0 +1,102 @@
+"""From the pixels of an image to its files, in processes beside the one that simulates; without torch."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+
+from ..cli.outputs import region_of_interest, write_outputs
+from ..experiment import Experiment
+from ..io.atomic import all_or_none
+from ..io.smv import SmvHeader
+from ..statistics import image_statistics
+from .manifest import digest
+
+MOST_PROCESSES = 8
+HELD = {signal.SIGINT, signal.SIGTERM}
+
+
+class Pixels(NamedTuple):
+    """A simulated image: photons (slow, fast) float32, and what its files say besides."""
+
+    experiment: Experiment
+    header: SmvHeader
+    image: np.ndarray
+
+
+def write_image(pixels: Pixels) -> dict[str, str]:
+    """Write all files of an image, together or none; their paths and digests.
+
+    Raises:
+        InputError: one cannot be written.
+    """
+    experiment, header, image = pixels
+    region = region_of_interest(experiment)
+    mask = experiment.detector.mask_array
+    rendered = region if mask is None else region & np.asarray(mask, dtype=bool)
+    statistics = image_statistics(image, rendered, region,
+                                  rmsd_includes_masked=experiment.quirks.rmsd_counts_masked)
+    with all_or_none():
+        for _ in write_outputs(experiment, header, image, statistics):
+            pass
+    return {path: digest(path) for path in experiment.files.outputs.values()}
+
+
+class Here(Executor):
+    """Writes at once, in this process."""
+
+    def submit(self, function, /, *args):  # noqa: ANN001, ANN201 - as the base
+        future: Future = Future()
+        try:
+            future.set_result(function(*args))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+class Beside(ProcessPoolExecutor):
+    """Writes in other processes, which the signals that end a batch do not reach."""
+
+    def __init__(self, processes: int) -> None:
+        from multiprocessing import get_context
+
+        super().__init__(processes, mp_context=get_context("spawn"), initializer=_end_with_parent)
+
+    def submit(self, function, /, *args):  # noqa: ANN001, ANN201 - as the base
+        with _signals_held():  # a process started here inherits it
+            return super().submit(function, *args)
+
+
+def writer_processes(images: int, *, noisy: bool) -> int:
+    """How many processes write: none for a few images, one to hide plain files, more where noise is drawn."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if images < 3:
+        return 0
+    return min(cores, MOST_PROCESSES, images) if noisy else 1
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with_parent() -> None:
+    """End with the process that started this one, however that ends."""
+    from multiprocessing import parent_process
+
+    def watch() -> None:
+        parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
