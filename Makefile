@@ -2,6 +2,7 @@
 # make test    set up, then run the whole test suite
 # make setup   the virtual environment .venv with the pinned versions of constraints.txt
 # make lint    ruff over the whole tree
+# make browser Chromium for the tests of the report, from Debian's packages; says so where it cannot be installed
 # make clean   remove what the others made
 
 PYTHON  ?= python3
@@ -12,8 +13,9 @@ PYTEST_ARGS ?=
 BIN   := .venv/bin
 STAMP := .venv/installed
 C_PROGRAM := golden_suite_generator
+APT := DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test lint browser clean
 .DEFAULT_GOAL := help
 
 help:
@@ -38,6 +40,14 @@ test: $(STAMP)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
+
+# Only the download has a time limit: a package manager that is stopped while it unpacks leaves a broken system.
+browser:
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || { \
+	  [ "$$(id -u)" -eq 0 ] && command -v apt-get || \
+	    { echo 'make: no Chromium, and it can be installed by root on Debian only: its tests are skipped' >&2; exit 1; }; \
+	  timeout 120 sh -c '$(APT) --download-only || { apt-get -q update && $(APT) --download-only; }' && $(APT) || \
+	    { echo 'make: Chromium could not be installed: its tests are skipped' >&2; exit 1; }; } >&2
 
 clean:
 	rm -rf .venv demo build .pytest_cache .ruff_cache .hypothesis

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from browser import browser, program
 
 from nanobrag_loop import report
 from nanobrag_loop.gates import GateResult
@@ -16,7 +16,6 @@ from nanobrag_loop.items import FrozenItem, PastAttempt
 from nanobrag_loop.records import Record, from_text
 
 EVIL = "<script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">'\"&{{ 7*7 }}"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 def gate(value, state):
@@ -121,32 +120,71 @@ def test_a_curve_of_one_value_on_its_threshold():
     assert "nan" not in svg.lower()
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: the page was parsed only, its script did not run")
+@pytest.fixture(scope="module")
+def page(html, tmp_path_factory):
+    """The report in a real browser: skipped where there is none, unless NB_REQUIRE_BROWSER says that there must be."""
+    if program() is None:
+        assert not os.environ.get("NB_REQUIRE_BROWSER"), "no Chromium here, and NB_REQUIRE_BROWSER is set"
+        pytest.skip("no Chromium here (make browser): the page was parsed only, its script did not run")
+    folder = tmp_path_factory.mktemp("browser")
+    (folder / "report.html").write_text(html)
+    with browser(folder / "profile") as tab:
+        tab.address = (folder / "report.html").as_uri()
+        yield tab
+
+
+VISIBLE = "[...document.querySelectorAll('#attempt-rows tbody tr')].filter(row => row.checkVisibility()).length"
+SHOWN = "document.getElementById('shown').textContent"
+CHOOSE = """(() => {{ const field = document.getElementById({!r}); field.value = {!r};
+field.dispatchEvent(new Event("input", {{bubbles: true}})); }})()"""
+
+
 @pytest.mark.parametrize(
-    ("choice", "shown"),
-    [
-        ("", "4 of 4"),
-        ("#item=A-1", "3 of 4"),
-        ("#result=failed", "2 of 4"),
-        ("#item=A-1&result=failed", "1 of 4"),
-        ("#text=gone", "1 of 4"),
-    ],
-)
-def test_in_a_browser(html, tmp_path, choice, shown):
-    page = tmp_path / "report.html"
-    page.write_text(html)
-    command = [
-        CHROMIUM,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        f"--user-data-dir={tmp_path}/profile",
-        "--dump-dom",
-    ]
-    done = subprocess.run([*command, page.as_uri() + choice], capture_output=True, text=True, timeout=60)
-    assert f'<output id="shown">{shown}</output>' in done.stdout
-    assert "pwned</title>" not in done.stdout
-    assert done.stdout.count("<tr data-item") == 4
+    ("choice", "visible"),
+    [("", 4), ("#item=A-1", 3), ("#result=failed", 2), ("#item=A-1&result=failed", 1), ("#text=gone", 1),
+     ("#item=nowhere", 4)],
+)  # fmt: skip
+def test_an_address_keeps_the_choice(page, choice, visible):
+    page.open(page.address + choice)
+    assert page.read(VISIBLE) == visible
+    assert page.read(SHOWN) == f"{visible} of 4"
+
+
+def test_filters_in_a_browser(page):
+    page.open(page.address)
+    page.type("#by-text", "gone")
+    assert (page.read(VISIBLE), page.read(SHOWN)) == (1, "1 of 4")
+    assert page.read("location.hash") == "#item=&result=&text=gone"
+    page.open(page.address)
+    page.read(CHOOSE.format("by-result", "failed"))
+    assert (page.read(VISIBLE), page.read(SHOWN)) == (2, "2 of 4")
+    page.read(CHOOSE.format("by-item", "A-1"))
+    assert (page.read(VISIBLE), page.read(SHOWN)) == (1, "1 of 4")
+    page.read(CHOOSE.format("by-result", ""))
+    page.read(CHOOSE.format("by-item", ""))
+    assert (page.read(VISIBLE), page.read(SHOWN)) == (4, "4 of 4")
+
+
+def test_it_renders_in_a_browser(page):
+    page.open(page.address)
+    assert page.complaints() == []
+    assert page.read("getComputedStyle(document.querySelector('table')).borderCollapse") == "collapse"
+    assert page.read("document.querySelector('svg').getBoundingClientRect().height") > 40
+    assert page.read("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_agents_cannot_act_in_a_browser(page):
+    """What an agent wrote is text on the page: no element, no handler, no link out, and it did not run."""
+    page.open(page.address)
+    assert page.read("document.title") == "Loop report, 2026-11-23T06:00:00Z"
+    assert page.read("document.scripts.length") == 1
+    assert page.read("document.images.length") == 0
+    assert page.read("[...document.links].every(link => link.protocol === 'file:')")
+    assert EVIL in page.read("document.body.textContent")
+    # Even markup that got into the page by a fault of the template would find the page deaf.
+    page.read("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"document.title=1\">')")
+    page.read("document.body.append(Object.assign(document.createElement('script'), {text: 'document.title = 2'}))")
+    assert page.read("document.title") == "Loop report, 2026-11-23T06:00:00Z"
 
 
 def test_records_round_trip_and_stay_small():
