@@ -11,7 +11,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from nanobrag_loop import gates, gitio, guarding, landing, manifest, measure, preparation, sync, worktrees
@@ -183,7 +183,12 @@ class Cycle(Workplace):
         }
 
     def parcel(self, decision: Decision) -> landing.Parcel:
-        journal = self.run.journal
+        """What is committed, without a trace of where on this machine it was made."""
+        for folder in (self.artifacts, self.run.file("gates")):
+            self.portable.files(folder)
+        facts = ("claim", "outcome", "decision", "gates", "findings", "block")
+        journal = {**self.run.journal, **self.portable.value({key: self.run.journal[key] for key in facts})}
+        decision = replace(decision, reason=self.portable.value(decision.reason))
         claim = journal["claim"] or {}
         outcome = journal["outcome"]
         record = Record(

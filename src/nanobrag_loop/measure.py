@@ -120,7 +120,7 @@ def _pytest(gate: Gate, place: Place) -> GateResult:
     if options.get("select"):
         argv += ["-k", str(options["select"])]
     outcome = _command(argv, gate, place, log_name(gate, "log"))
-    command = tuple(words(options["argv"], place))
+    command = tuple(options["argv"])
     trouble = _trouble(outcome)
     if trouble:
         return _result(gate, *trouble, command=command)
@@ -168,7 +168,7 @@ def judge_counts(
 def _metric(gate: Gate, place: Place) -> GateResult:
     options, command = gate.options, ()
     if "run" in options:
-        command = tuple(words(options["run"], place))
+        command = tuple(options["run"])
         outcome = _command(options["run"], gate, place, log_name(gate, "log"))
         trouble = _trouble(outcome)
         if trouble:

@@ -19,6 +19,7 @@ from nanobrag_loop.agents.adapters import ADAPTERS
 from nanobrag_loop.agents.result import BadResult, Claim, clean, read
 from nanobrag_loop.config import Config
 from nanobrag_loop.errors import GitError, RefusedError
+from nanobrag_loop.portable import Portable, portable
 from nanobrag_loop.preparation import Base
 from nanobrag_loop.runs import Clock, Run, stop_requested, utc_now
 
@@ -56,6 +57,11 @@ class Workplace:
     @property
     def artifacts(self) -> Path:
         return self.run.file("artifacts")
+
+    @property
+    def portable(self) -> Portable:
+        trees = (self.tree_folder, self.check_folder, self.land_folder)
+        return portable(trees, self.run.folder, self.root)
 
     def mark(self, phase: str, **facts: object) -> None:
         self.run.mark(phase, self.clock, **facts)

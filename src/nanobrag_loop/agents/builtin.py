@@ -174,7 +174,9 @@ def describe(label: str, outcome: process.Outcome, log_path: Path, report: Path,
         describe_tests(label, report, found)
     text = log_path.read_text(encoding="utf-8", errors="replace")[-20_000:]
     # The last numbers of an output are its results, the first ones an echo of its input.
-    for name, value in NUMBER.findall(text)[-OUTPUT_NUMBERS:]:
+    # A name as NB_RUN_PARALLEL is a variable of the environment, not a result.
+    results = [(name, value) for name, value in NUMBER.findall(text) if not ("_" in name and name.isupper())]
+    for name, value in results[-OUTPUT_NUMBERS:]:
         found.metric(f"{label}.{name}", float(value))
     if outcome.exit_code != 0:
         last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "no output")
