@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
@@ -26,7 +26,7 @@ WIDTH, HEIGHT, MARGIN = 320, 90, 8
 
 @dataclass(frozen=True)
 class Morning:
-    """Everything that the page shows."""
+    """Everything that the page shows. moved: where evidence lies now that is not where its record says."""
 
     items: Sequence[FrozenItem]
     records: Sequence[Record]
@@ -35,6 +35,7 @@ class Morning:
     branch: str
     at: str
     parity: str
+    moved: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
