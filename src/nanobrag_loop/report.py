@@ -147,6 +147,8 @@ def needs_a_person(items: Sequence[FrozenItem], records: Sequence[Record], parke
         if item.status == "blocked":
             needs.append(f"{item.id} is blocked: {own[-1].reason if own else 'see the ledger'}.")
         if own and item.status != "done":
+            waiting = own[-1].extra.get("blocked_on")
+            needs += [f"{item.id} waits for: {waiting}."] if waiting else []
             needs += [
                 f"{item.id} criterion {gate.criterion} needs a person: {gate.detail or gate.title}."
                 for gate in own[-1].gates
