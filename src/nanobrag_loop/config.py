@@ -155,7 +155,6 @@ class Config:
     schema: int = 1
     ledger: str = "docs/fix_plan.md"
     branch: str = "main"
-    isolation: str = "worktree"
     mode: str = "auto"
     merge_partial: bool = False
     roles: dict[str, Role] = field(default_factory=_roles)
@@ -178,7 +177,6 @@ class Config:
 
 CHOICES = {
     ("Config", "schema"): (1,),
-    ("Config", "isolation"): ("worktree",),
     ("Config", "mode"): ("auto", "review"),
     ("Config", "push"): ("never", "after-cycle"),
     ("Parity", "unknown"): ("red",),

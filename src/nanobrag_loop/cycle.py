@@ -24,8 +24,6 @@ from nanobrag_loop.records import Record
 from nanobrag_loop.runs import Clock, Run, open_run, stamp, utc_now
 from nanobrag_loop.workplace import Workplace
 
-SOURCE_ROOT = Path(__file__).resolve().parents[1]
-
 
 @dataclass
 class Cycle(Workplace):
@@ -191,6 +189,7 @@ class Cycle(Workplace):
         decision = replace(decision, reason=self.portable.value(decision.reason))
         claim = journal["claim"] or {}
         outcome = journal["outcome"]
+        more = {"override": journal["route"].get("overridden"), "blocked_on": claim.get("blocked_on")}
         record = Record(
             run=self.run.id,
             item=journal["item"],
@@ -211,7 +210,7 @@ class Cycle(Workplace):
             usage={key: outcome.get(key) for key in ("ended", "exit_code", "wall_s", "tokens", "usd")},
             first_divergence=claim.get("first_divergence"),
             next_actions=tuple(claim.get("next_actions", ())),
-            extra={"override": journal["route"]["overridden"]} if journal["route"].get("overridden") else {},
+            extra={key: value for key, value in more.items() if value},
         )
         entry = landing.entry_of(
             record, decision, claim.get("metrics", ()), claim.get("observations", ()), journal["block"]

@@ -6,7 +6,6 @@ pass is a pass. How gates are measured is in `measure`.
 
 from __future__ import annotations
 
-import fnmatch
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -320,8 +319,3 @@ def closer(result: GateResult) -> bool:
     """Whether the metric came nearer to its threshold by more than its stated noise."""
     before, after = distance(result, result.base_value), distance(result, result.value)
     return before is not None and after is not None and before - after > result.noise
-
-
-def matching(book: GateBook, pattern: str) -> list[str]:
-    """Names of items and shared gates that match a shell pattern."""
-    return [name for name in (*book.shared, *book.items) if fnmatch.fnmatch(name, pattern)]

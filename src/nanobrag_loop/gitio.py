@@ -130,13 +130,6 @@ def fast_forward(root: Path, branch: str, head: str) -> None:
         raise GitError(f"{branch} was not moved: {error}", remedy=remedy) from None
 
 
-def push(root: Path, branch: str) -> None:
-    """Push `branch` to the remote that it tracks, or to origin."""
-    code, out, _ = run(root, "config", "--get", f"branch.{branch}.remote")
-    remote = out.decode().strip() if code == 0 else "origin"
-    git(root, "push", "--quiet", remote, f"refs/heads/{branch}:refs/heads/{branch}")
-
-
 class Entry(NamedTuple):
     """A file in a tree. mode: as git writes it, 100644 100755 120000 (link) 160000 (submodule)."""
 

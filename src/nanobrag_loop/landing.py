@@ -102,7 +102,12 @@ def entry_of(
     claimed = [f"{row['name']}={row['value']:.6g}{row['unit']}" for row in metrics]
     parts = [*measured, *(["claimed: " + ", ".join(claimed)] if claimed else [])]
     closable = decision.result == "diagnostic" and gates.all_pass(record.gates)
-    follow = [*([f"blocked by the runner: {block}"] if block else []), *record.next_actions]
+    waiting = record.extra.get("blocked_on")
+    follow = [
+        *([f"blocked by the runner: {block}"] if block else []),
+        *([f"waiting for: {waiting}"] if waiting else []),
+        *record.next_actions,
+    ]
     if closable:
         follow = [f"Every gate passes: a person may close the item with `nb-loop ledger complete {record.item}`."]
     return {

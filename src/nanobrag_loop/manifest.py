@@ -95,13 +95,23 @@ def reason_to_drop(path: Path, size: int, kept_bytes: int, kept_count: int, suff
     return ""
 
 
+def archived(path: str) -> str:
+    """Where a file or folder of committed evidence lies once it was moved to the archive."""
+    return path.replace("reports/", "reports/archive/", 1)
+
+
+def locate(path: str, root: Path) -> str:
+    """Where committed evidence lies now: in its place, or in the archive."""
+    return archived(path) if not (root / path).exists() and (root / archived(path)).exists() else path
+
+
 def verify(artifacts: Iterable[Mapping], root: Path) -> list[str]:
     """Re-hash the artifacts of a record that are kept in git; one sentence for each that is missing or differs."""
     problems = []
     for artifact in artifacts:
         if artifact.get("kept") != "git":
             continue
-        path = root / str(artifact["path"])
+        path = root / locate(str(artifact["path"]), root)
         if not path.is_file():
             problems.append(f"{artifact['path']}: missing")
         elif sha256_file(path) != artifact["sha256"]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
@@ -26,7 +26,7 @@ WIDTH, HEIGHT, MARGIN = 320, 90, 8
 
 @dataclass(frozen=True)
 class Morning:
-    """Everything that the page shows."""
+    """Everything that the page shows. moved: where evidence lies now that is not where its record says."""
 
     items: Sequence[FrozenItem]
     records: Sequence[Record]
@@ -35,6 +35,7 @@ class Morning:
     branch: str
     at: str
     parity: str
+    moved: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,8 @@ def needs_a_person(items: Sequence[FrozenItem], records: Sequence[Record], parke
         if item.status == "blocked":
             needs.append(f"{item.id} is blocked: {own[-1].reason if own else 'see the ledger'}.")
         if own and item.status != "done":
+            waiting = own[-1].extra.get("blocked_on")
+            needs += [f"{item.id} waits for: {waiting}."] if waiting else []
             needs += [
                 f"{item.id} criterion {gate.criterion} needs a person: {gate.detail or gate.title}."
                 for gate in own[-1].gates

@@ -28,7 +28,7 @@ def context(root: Path, config: Config) -> Context:
         file = root / path
         return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None
 
-    cited = frozenset(str(row["path"]) for record in known for row in record.artifacts)
+    cited = {str(row["path"]) for record in known for row in record.artifacts if row["kept"] == "git"}
     history: dict[str, list[object]] = {}
     for record in known:
         if record.result != "diagnostic":
@@ -40,7 +40,7 @@ def context(root: Path, config: Config) -> Context:
         stuck_attempts=config.stuck_attempts,
         exists=lambda path: path in there,
         read=read,
-        manifest=cited,
+        manifest=frozenset({*cited, *folders(cited)}),
         gates=gate_facts(root, config, known),
         history=history,
     )

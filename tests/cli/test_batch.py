@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -213,3 +214,11 @@ class TestFailures:
         assert "1 failed; the same command makes the images that are missing" in printed.err
         assert printed.out.startswith("1 images in ")
         assert finished() == [2]
+
+
+def test_example_of_the_readme(folder, capsys):
+    text, = re.findall(r"```yaml\n(.*?)```", (Path(__file__).parents[2] / "README.md").read_text(), re.DOTALL)
+    Path("rotation.yaml").write_text(text.replace("detpixels: 512", "detpixels: 8").replace("count: 20", "count: 2"))
+    Path("lysozyme.hkl").write_text("0 0 0 100\n1 0 0 50\n0 1 1 25\n")
+    assert main(["rotation.yaml"]) == 0, capsys.readouterr().err
+    assert {"rotation_0001.bin", "rotation_0002_noise.img"} <= images().keys()

@@ -51,6 +51,17 @@ def test_noop(task):
     assert task("noop").result == "diagnostic"
 
 
+def test_a_test_that_could_not_run_is_no_divergence(task):
+    fixture = "import pytest\n@pytest.fixture\ndef program(): raise OSError('none')\n"
+    (task.tree / "conftest.py").write_text(fixture)
+    (task.tree / "test_y.py").write_text("def test_e(program): pass\ndef test_f(program): pass\n")
+    claim = task("reproduce", {"C": "n/a", "PyTorch": "`pytest -q test_y.py`", "Shapes/ROI": "n/a"})
+    assert claim.first_divergence is None
+    assert [text for text in claim.observations if text.startswith("A test could not run: test_y::test_e: ")]
+    assert len([text for text in claim.observations if "could not run" in text]) == 1
+    assert {row["name"]: row["value"] for row in claim.metrics}["PyTorch.errors"] == 2
+
+
 def test_reproduce_runs_both_commands_and_reports_what_came_out(task):
     claim = task(
         "reproduce",

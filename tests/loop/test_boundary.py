@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,16 @@ def loaded(statement: str) -> set[str]:
     code = f"{statement}\nimport sys\nprint(*{{name.split('.')[0] for name in sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(done.stdout.split("\n")[-2].split())
+
+
+def test_the_architecture_names_every_module():
+    page = SOURCE.parent / "docs/architecture/pytorch_design.md"
+    rows = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    named = sorted(name for row in rows for name in re.findall(r"`([\w/]+)`", row.split("|")[1]))
+    inside = [path for path in (SOURCE / "nanobrag_loop").iterdir() if not path.name.startswith("__")]
+    there = [path.stem for path in inside if path.suffix == ".py"]
+    there += [f"{path.name}/" for path in inside if (path / "__init__.py").exists()]
+    assert named == sorted(there)
 
 
 def test_the_simulator_does_not_know_the_loop():

@@ -193,9 +193,14 @@ def describe_tests(label: str, report: Path, found: Findings) -> None:
     for case in cases:
         child = next((child for child in case if child.tag in outcome), None)
         counts[outcome[child.tag] if child is not None else "passed"] += 1
-        if child is not None and child.tag != "skipped" and found.first_divergence is None:
-            message = " ".join((child.get("message") or "").split())[:200]
-            found.first_divergence = f"{case.get('classname')}::{case.get('name')}: {message}"
+        if child is None or child.tag == "skipped":
+            continue
+        line = f"{case.get('classname')}::{case.get('name')}: {' '.join((child.get('message') or '').split())[:200]}"
+        # A test that could not be set up compared nothing: it is no divergence.
+        if child.tag == "failure":
+            found.first_divergence = found.first_divergence or line
+        elif not any("could not run" in text for text in found.observations):
+            found.observations.append(f"A test could not run: {line}")
     for name, count in counts.items():
         found.metric(f"{label}.{name}", count)
     if counts["skipped"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nanobrag_loop import preparation, report, runs
+from nanobrag_loop import manifest, preparation, report, runs
 from nanobrag_loop.config import Config
 from nanobrag_loop.gitio import git
 from nanobrag_loop.preparation import Base
@@ -30,8 +30,10 @@ def main(args: argparse.Namespace, root: Path, config: Config) -> int:
         f"Run {run.id} was interrupted in phase {run.phase}: nb-loop run --resume." for run in local if not run.finished
     ]
     if args.html:
-        about = f"{parity.state}: {parity.reason}"
-        morning = report.Morning(items, known, needs, base.commit, config.branch, runs.stamp(runs.utc_now()), about)
+        about, now = f"{parity.state}: {parity.reason}", runs.stamp(runs.utc_now())
+        paths = {str(row["path"]) for record in known for row in record.artifacts if row["kept"] == "git"}
+        moved = {path: manifest.locate(path, root) for path in paths}
+        morning = report.Morning(items, known, needs, base.commit, config.branch, now, about, moved)
         runs.write_atomic(Path(args.html), report.page(morning))
         print(f"{args.html}: {len(items)} items, {len(known)} attempts, {len(needs)} that need a person")
         return 0

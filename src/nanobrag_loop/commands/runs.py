@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from datetime import date
 from pathlib import Path
 
-from nanobrag_loop import manifest, records, runs, sync
+from nanobrag_loop import manifest, records, retention, runs, sync
 from nanobrag_loop.accept import accept, reject
 from nanobrag_loop.config import Config
+from nanobrag_loop.errors import ConfigError
 from nanobrag_loop.gates import GateResult
 from nanobrag_loop.gitio import common_dir, git
 from nanobrag_loop.preparation import Wish
@@ -22,7 +24,7 @@ VERBS = {
     "accept": "merge a parked run, after its gates have passed again",
     "reject": "close a parked run without merging",
     "resume": "bring interrupted runs to their end",
-    "prune": "remove old closed runs",
+    "prune": "remove old closed runs; with --committed, move old evidence to reports/archive/",
     "verify": "re-hash everything that committed records cite",
 }
 
@@ -39,7 +41,9 @@ def register(subparsers) -> None:
         if name in ("list", "show", "verify"):
             verb.add_argument("--json", action="store_true", help="machine-readable output")
         if name == "prune":
-            verb.add_argument("--keep", type=int, default=runs.KEEP_RUNS, metavar="N")
+            verb.add_argument("--keep", type=int, default=runs.KEEP_RUNS, metavar="N", help="newest runs that stay")
+            verb.add_argument("--committed", action="store_true", help="instead: evidence in the repository")
+            verb.add_argument("--before", type=day, metavar="DATE", help="with --committed: older than YYYY-MM-DD")
     parser.set_defaults(handler=main)
 
 
@@ -102,9 +106,29 @@ def resume_runs(args: argparse.Namespace, root: Path, config: Config) -> int:
     return 0
 
 
+def day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected YYYY-MM-DD, got {text!r}") from None
+
+
 def prune_runs(args: argparse.Namespace, root: Path, config: Config) -> int:
+    if args.committed != bool(args.before):
+        raise ConfigError("prune: --committed and --before DATE belong together")
+    if args.committed:
+        return archive_evidence(args, root)
     gone = runs.prune(root, keep=args.keep)
     print(f"{len(gone)} runs removed")
+    return 0
+
+
+def archive_evidence(args: argparse.Namespace, root: Path) -> int:
+    with runs.lock(common_dir(root) / "nbloop.lock", "nb-loop runs prune"):
+        moves = retention.archive(root, args.before)
+    for folder, goal in moves:
+        print(f"{folder} -> {goal}")
+    print(f"{len(moves)} folders moved{'; staged, to be committed by a person' if moves else ''}")
     return 0
 
 

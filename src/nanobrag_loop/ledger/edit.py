@@ -6,10 +6,8 @@ import re
 from collections.abc import Mapping
 
 from nanobrag_loop.errors import LedgerError
-from nanobrag_loop.ledger.cst import DETAILS, HEAD, Document, FieldNode, ItemNode, Kind, bare
+from nanobrag_loop.ledger.cst import DETAILS, Document, FieldNode, ItemNode, Kind, bare
 from nanobrag_loop.ledger.model import STATUSES, Item, anchor, items, read_item
-
-INDEX_HEAD = (f"{HEAD}\n", "| --- | --- | --- | --- |\n")
 
 
 def node_of(document: Document, item_id: str) -> ItemNode:

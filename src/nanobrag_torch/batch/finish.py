@@ -20,6 +20,8 @@ from ..statistics import image_statistics
 from .manifest import digest
 
 MOST_PROCESSES = 8
+FEWEST_IMAGES = 4
+"""Fewer are done before other processes have begun."""
 HELD = {signal.SIGINT, signal.SIGTERM}
 
 
@@ -75,11 +77,9 @@ class Beside(ProcessPoolExecutor):
 
 
 def writer_processes(images: int, *, noisy: bool) -> int:
-    """How many processes write: none for a few images, one to hide plain files, more where noise is drawn."""
+    """How many processes write: the drawing of noise is worth them, other files are sooner written than handed over."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if images < 3:
-        return 0
-    return min(cores, MOST_PROCESSES, images) if noisy else 1
+    return min(cores, MOST_PROCESSES, images) if noisy and images >= FEWEST_IMAGES else 0
 
 
 @contextmanager

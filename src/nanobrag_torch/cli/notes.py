@@ -7,11 +7,12 @@ others have a condition.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from ..config import CrystalShape, plain
+from ..config import CrystalConfig, CrystalShape, plain
 from ..constants import CLASSICAL_ELECTRON_RADIUS_SQUARED_M2
 from ..experiment import Experiment
 from ..quirks import Quirks
@@ -31,8 +32,8 @@ def option_notes(resolved: Resolved) -> list[str]:
 
 def quirk_notes(experiment: Experiment, simulator: Simulator) -> list[str]:
     """One line for each active fault that changes the images of a finished run."""
-    run = _Run(experiment, simulator)
-    return _notes(experiment.quirks, (name for name, changes in _PREDICATES.items() if changes(run)))
+    run, active = _Run(experiment, simulator), experiment.quirks
+    return _notes(active, (name for name, changes in _PREDICATES.items() if getattr(active, name) and changes(run)))
 
 
 def _notes(quirks: Quirks, names: Iterable[str]) -> list[str]:
@@ -98,10 +99,18 @@ def _masked_in_region(run: _Run) -> bool:
 
 
 def _other_cell(run: _Run) -> bool:
+    crystal = run.crystal
+    return crystal.orientation_matrix is None and _skewed((
+        crystal.cell_a, crystal.cell_b, crystal.cell_c, crystal.cell_alpha, crystal.cell_beta, crystal.cell_gamma))
+
+
+@functools.lru_cache
+def _skewed(cell: tuple[float | None, ...]) -> bool:
+    """Whether the fault changes the axes of a cell, in whatever orientation."""
     from ..models import Crystal
 
-    other = Crystal(run.crystal, quirks=run.without("triclinic_cell_axes"))
-    return not _same(other.compute_cell_tensors(), run.simulator.crystal.compute_cell_tensors())
+    upstream, clean = (Crystal(CrystalConfig(*cell), quirks=quirks) for quirks in (Quirks.upstream(), Quirks.clean()))
+    return not _same(upstream.compute_cell_tensors(), clean.compute_cell_tensors())
 
 
 def _other_detector(name: str) -> Callable[[_Run], bool]:
