@@ -2,6 +2,7 @@
 # make test    set up, then run the whole test suite
 # make setup   the virtual environment .venv with the pinned versions of constraints.txt
 # make lint    ruff over the whole tree
+# make guard   what this branch, or the last commit, does to protected files, tests and the ledger
 # make browser Chromium for the tests of the report, from Debian's packages; says so where it cannot be installed
 # make clean   remove what the others made
 
@@ -15,7 +16,7 @@ STAMP := .venv/installed
 C_PROGRAM := golden_suite_generator
 APT := DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium
 
-.PHONY: help setup demo test lint browser clean
+.PHONY: help setup demo test lint guard browser clean
 .DEFAULT_GOAL := help
 
 help:
@@ -40,6 +41,15 @@ test: $(STAMP)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
+
+# Compared with where the branch left the remote's, else with the commit before. Tests that changed are only reported:
+# a person may sign for them.
+guard: $(STAMP)
+	@start=$$(git merge-base origin/main HEAD 2>/dev/null) || start=; \
+	[ "$$start" != "$$(git rev-parse -q --verify HEAD)" ] || start=; \
+	[ -n "$$start" ] || start=$$(git rev-parse -q --verify 'HEAD^1^{commit}' 2>/dev/null) || start=; \
+	if [ -n "$$start" ]; then $(BIN)/nb-loop guard --range "$$start..HEAD" --warn T; \
+	else echo 'make: no earlier commit to compare with: the guard was not run' >&2; fi
 
 # Only the download has a time limit: a package manager that is stopped while it unpacks leaves a broken system.
 browser:

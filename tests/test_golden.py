@@ -23,12 +23,15 @@ import pytest
 import yaml
 
 from nanobrag_torch.cli.main import main
-from nanobrag_torch.compare import bit_equal, compare_images, match_peaks
+from nanobrag_torch.compare import PROMINENCE, bit_equal, compare_images, match_peaks
 
 GOLDEN = Path(__file__).parent / "golden_data"
 CASES = {case["id"]: case for case in yaml.safe_load((GOLDEN / "cases.yaml").read_text())["cases"]}
 REFUSED = [name for name, case in CASES.items() if case.get("expect") == "error"]
 IMAGES = [name for name in CASES if name not in REFUSED]
+
+ONE_CELL = {"p-seed-cubic-1024", "p-seed-triclinic-256"}
+"""A single cell with equal structure factors scatters without spots: its image has one broad maximum and no more."""
 
 STRICT = {"corr": 1 - 1e-12, "sum_rel": 1e-7, "max_rel": 2.5e-7, "bit_equal": 0.999}
 
@@ -108,8 +111,10 @@ def test_float_image(name):
 
 @pytest.mark.parametrize("name", IMAGES)
 def test_strongest_peaks_are_found_within_half_a_pixel(name):
-    match = match_peaks(expected(name)["image"], float_image(name), 50)
+    one_cell = name in ONE_CELL
+    match = match_peaks(expected(name)["image"], float_image(name), 50, prominence=0.0 if one_cell else PROMINENCE)
     assert match.found == match.wanted
+    assert match.wanted == 1 if one_cell else match.wanted >= 5
 
 
 @pytest.mark.parametrize("name", IMAGES)

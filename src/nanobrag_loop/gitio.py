@@ -17,6 +17,7 @@ import git as gitpython
 from nanobrag_loop.config import Config
 from nanobrag_loop.errors import ConfigError, GitError
 
+LONGEST_ERROR = 400
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 # What git tells its hooks about the repository would redirect every command meant for another worktree.
 KEPT_VARIABLES = (
@@ -58,6 +59,7 @@ def git(where: Path, *args: str, env: Mapping[str, str] | None = None) -> str:
     code, out, err = run(where, *args, env=env)
     if code:
         words = " ".join(err.split()) or f"exit code {code}"
+        words = words if len(words) <= LONGEST_ERROR else f"{words[:100]} … {words[100 - LONGEST_ERROR :]}"
         raise GitError(f"git {' '.join(args[:3])}: {words}")
     return out.decode("utf-8", "surrogateescape")
 

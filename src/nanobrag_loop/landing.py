@@ -101,15 +101,14 @@ def entry_of(
     measured = [result.line() for result in record.gates]
     claimed = [f"{row['name']}={row['value']:.6g}{row['unit']}" for row in metrics]
     parts = [*measured, *(["claimed: " + ", ".join(claimed)] if claimed else [])]
-    closable = decision.result == "diagnostic" and gates.all_pass(record.gates)
     waiting = record.extra.get("blocked_on")
     follow = [
         *([f"blocked by the runner: {block}"] if block else []),
         *([f"waiting for: {waiting}"] if waiting else []),
         *record.next_actions,
     ]
-    if closable:
-        follow = [f"Every gate passes: a person may close the item with `nb-loop ledger complete {record.item}`."]
+    if decision.result == "diagnostic":
+        follow = for_a_person(record) or follow
     return {
         "date": record.at[:10],
         "result": f"{decision.result}{note[:260]}. {record.summary or 'No summary was given.'}",
@@ -117,6 +116,16 @@ def entry_of(
         "Observations/Hypotheses": clip(" ".join(observations)) or "none",
         "Next Actions": clip(" ".join(follow)) or "none",
     }
+
+
+def for_a_person(record: Record) -> list[str]:
+    """What is left to do if everything that can be measured passes: to sign, to close. Else nothing."""
+    if not all(result.state == gates.PASS for result in record.gates if result.kind != "manual") or not record.gates:
+        return []
+    unsigned = sorted({str(result.criterion) for result in record.gates if result.state != gates.PASS})
+    if unsigned:
+        return [f"Every other gate passes: a person has to sign criterion {', '.join(unsigned)} in plans/gates.yaml."]
+    return [f"Every gate passes: a person may close the item with `nb-loop ledger complete {record.item}`."]
 
 
 def clip(text: str) -> str:

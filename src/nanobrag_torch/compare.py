@@ -141,7 +141,8 @@ def find_peaks(
 
 
 def match_peaks(
-    reference: np.ndarray, test: np.ndarray, count: int = 50, *, radius_px: float = 0.5, height_tolerance: float = 1e-3
+    reference: np.ndarray, test: np.ndarray, count: int = 50, *, radius_px: float = 0.5, height_tolerance: float = 1e-3,
+    prominence: float = PROMINENCE,
 ) -> PeakMatch:
     """Pair the strongest peaks of a reference image with peaks of a test image, each at most once.
 
@@ -153,11 +154,13 @@ def match_peaks(
     Args:
         reference, test: (slow, fast) images of one shape, photons/pixel.
         count: number of the reference's peaks to look for.
+        prominence: of `find_peaks`; 0 for images without spots, which have but a broad maximum.
     """
     from scipy.optimize import linear_sum_assignment
 
     _same_shape(reference, test)
-    wanted, offered = find_peaks(reference, count), find_peaks(test)
+    wanted = find_peaks(reference, count, prominence=prominence)
+    offered = find_peaks(test, prominence=prominence)
     distance = np.linalg.norm(wanted.positions[:, None] - offered.positions[None], axis=-1)
     higher = np.maximum(wanted.heights[:, None], offered.heights[None])
     unequal = np.abs(wanted.heights[:, None] - offered.heights[None]) > height_tolerance * higher

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .config import plain
-from .geometry import cross, dot, norm, radians, unit
+from .geometry import cross, dot, norm, radians, root, unit
 from .models import Cell, Crystal
 from .scene import Scene
 from .simulator import Simulator
@@ -81,7 +81,7 @@ def _crystal(simulator: Simulator, scene: Scene) -> dict[str, Any]:
     na, nb, nc = crystal.cell_counts().tolist()
     return {
         "phi0_rad": phi[0].item(), "osc_rad": radians(crystal.osc_range_deg).item(), "phistep_rad": step.item(),
-        "phisteps": crystal.config.phi_steps, **_cell(crystal, cell), "misset_rad": crystal.misset_angles().tolist(),
+        "phisteps": crystal.config.phi_steps, **_cell(cell), "misset_rad": crystal.misset_angles().tolist(),
         "Na": na, "Nb": nb, "Nc": nc, "oversample": simulator.choices.oversample,
         "interpolate": int(simulator.choices.interpolate),
         "hkls": 0 if crystal.table is None else int(crystal.factors.numel()), "default_F": crystal.default_F.item(),
@@ -95,13 +95,13 @@ def _domain_matrices(crystal: Crystal) -> Tensor:
     return crystal.domain_rotations(torch.eye(3, dtype=crystal.dtype, device=crystal.device))
 
 
-def _cell(crystal: Crystal, cell: Cell) -> dict[str, Any]:
+def _cell(cell: Cell) -> dict[str, Any]:
     direct, reciprocal = cell.axes, cell.reciprocal_axes
     names = ("a", "b", "c")
     values: dict[str, Any] = {f"{name}_A": axis.tolist() for name, axis in zip(names, direct, strict=True)}
     values |= {f"{name}_star_invA": axis.tolist() for name, axis in zip(names, reciprocal, strict=True)}
     values |= {"V_cell_A3": cell.V.item(), "V_star_invA3": 1.0 / cell.V.item()}
-    lengths = crystal.edges() if crystal.cell_a is not None else norm(direct)
+    lengths = root(dot(direct, direct))
     values |= {f"{name}_len_A": length.item() for name, length in zip(names, lengths, strict=True)}
     cosines = _cosines(direct)
     for name, cosine in zip(("alpha", "beta", "gamma"), cosines, strict=True):

@@ -7,8 +7,10 @@ import itertools
 import pytest
 
 from nanobrag_loop.agents.result import RESULTS, Claim
-from nanobrag_loop.decide import Evidence, decide
+from nanobrag_loop.decide import Decision, Evidence, decide
 from nanobrag_loop.gates import GateResult
+from nanobrag_loop.landing import entry_of
+from nanobrag_loop.records import Record
 
 
 def gate(name, state, base, criterion=1):
@@ -70,3 +72,22 @@ def test_success_needs_every_gate_whatever_is_claimed(state):
         assert decision.result != "success"
         assert not decision.close
         assert not (decision.merge and base == "pass")
+
+
+SIGNED, UNSIGNED = (GateResult("m", "manual", "m", state, criterion=3) for state in ("pass", "unavailable"))
+
+
+@pytest.mark.parametrize(
+    ("results", "words"),
+    [
+        (GREEN, ["close the item with `nb-loop ledger complete A-1`"]),
+        ((*GREEN, SIGNED), ["close the item"]),
+        ((*GREEN, UNSIGNED), ["Every other gate passes", "sign criterion 3"]),
+        ((*HALF, UNSIGNED), ["look on"]),
+        ((), ["look on"]),
+    ],
+)
+def test_a_diagnostic_attempt_says_what_is_left_to_a_person(results, words):
+    record = Record("20261123T000000Z-0001", "A-1", 1, "diagnostic", gates=tuple(results), next_actions=("look on",))
+    entry = entry_of(record, Decision("diagnostic", ""), (), (), "")
+    assert all(word in entry["Next Actions"] for word in words)

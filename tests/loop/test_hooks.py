@@ -196,6 +196,45 @@ def test_the_command_tells_the_same_as_the_hook(clone):
     assert '"P1"' in role.stdout
 
 
+def test_a_class_of_findings_can_be_reported_only(clone):
+    clone.write(**{"tests/test_a.py": TEST.replace("1e-6", "1e-2")})
+    clone.commit("--no-verify", check=True)
+    words = ("guard", "--range", "HEAD~1..HEAD")
+    assert command(clone.root, *words).returncode == 1
+    soft = command(clone.root, *words, "--warn", "T")
+    assert soft.returncode == 0
+    assert "warning: T4 tests/test_a.py" in soft.stderr
+    clone.write(**{"CLAUDE.md": None})
+    clone.commit("--no-verify", check=True)
+    assert command(clone.root, *words, "--warn", "T").returncode == 1
+
+
+def test_make_guard_compares_with_what_there_is(clone):
+    """With the remote's branch if HEAD is beyond it, else with the commit before, else it says that it cannot."""
+    clone.git("update-ref", "-d", "refs/remotes/origin/main")
+    tool = clone.root.parent / "nb-loop"
+    tool.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT / "src"} exec {sys.executable} -m nanobrag_loop "$@"\n')
+    tool.chmod(0o755)
+
+    def make():
+        words = ["make", "-s", "-f", ROOT / "Makefile", f"BIN={tool.parent}", "-o", ".venv/installed", "guard"]
+        done = subprocess.run(words, cwd=clone.root, capture_output=True, text=True)
+        return done.returncode, done.stderr
+
+    first = clone.head()
+    assert make() == (0, "make: no earlier commit to compare with: the guard was not run\n")
+    clone.write(**{"CLAUDE.md": None})
+    clone.commit("--no-verify", check=True)
+    assert make()[0] == 2
+    clone.write(**{"other.txt": "v\n"})
+    clone.commit("--no-verify", check=True)
+    assert make() == (0, "")
+    clone.git("push", "-q", "--no-verify", "origin", f"+{first}:refs/heads/main")
+    code, said = make()
+    assert code == 2
+    assert "A1 CLAUDE.md" in said
+
+
 @pytest.mark.parametrize("span", ["HEAD", "HEAD...HEAD", "..HEAD", "HEAD.."])
 def test_a_range_that_is_none(clone, span):
     with pytest.raises(ConfigError, match="expected A..B"):

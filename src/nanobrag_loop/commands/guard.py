@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from nanobrag_loop import hooks
@@ -11,6 +13,7 @@ from nanobrag_loop.config import Config
 from nanobrag_loop.errors import FINDINGS, OK
 from nanobrag_loop.gitio import TreePair, resolve
 from nanobrag_loop.guard.check import check
+from nanobrag_loop.guard.findings import RULES, Finding
 
 
 def register(subparsers) -> None:
@@ -21,6 +24,9 @@ def register(subparsers) -> None:
     what.add_argument("--trees", nargs=2, metavar=("A", "B"), help="two trees or commits")
     parser.add_argument("--role", metavar="R", help="as if this role of plans/loop.yaml had made the change")
     parser.add_argument("--route", default="", metavar="R", help="the route that the role worked in")
+    parser.add_argument(
+        "--warn", choices=("A", "T", "P"), action="append", default=[], help="report this class, do not refuse for it"
+    )
     parser.add_argument("--json", action="store_true", help="machine-readable output")
     parser.set_defaults(handler=main)
 
@@ -34,8 +40,15 @@ def main(args: argparse.Namespace, root: Path, config: Config) -> int:
         found = check(pair, config, args.role, args.route)
     else:
         found = hooks.staged_findings(root, config, args.index_file, args.role, args.route)
+    found = [softened(finding, args.warn) for finding in found]
     if args.json:
         print(json.dumps([finding.as_dict() for finding in found], indent=1))
     else:
         hooks.report(found)
     return FINDINGS if any(finding.severity == "E" for finding in found) else OK
+
+
+def softened(finding: Finding, classes: Sequence[str]) -> Finding:
+    """The finding, as a warning if its class is one of those that are only to be reported."""
+    soft = finding.code in RULES and finding.code[0] in classes
+    return replace(finding, severity="W") if soft else finding

@@ -12,7 +12,7 @@ from ..config import CrystalConfig, plain, plain3
 from ..constants import DEGREES_PER_RADIAN
 from ..conventions import FRAMES, DetectorConvention, Frame
 from ..deviates import mosaic_axes, random_misset
-from ..geometry import cross, dot, norm, radians, rotate_about, rotate_xyz, unit
+from ..geometry import cosine_and_sine, cross, dot, radians, root, rotate_about, rotate_xyz, unit
 from ..physics.structure_factor import FactorGrid, nearest_factor
 from ..quirks import Quirks
 from .parameters import ContinuousFields, as_tensor
@@ -104,14 +104,14 @@ class Crystal(ContinuousFields):
     def compute_cell_tensors(self) -> Cell:
         """The cell in its orientation at phi = 0, missetting included (part B §§4.1 to 4.4)."""
         reciprocal = self._default_reciprocal_axes() if self.orientation_matrix is None else (
-            self.orientation_matrix.T * (1e-10 / (self.matrix_wavelength_A / 1e10)))
+            self.orientation_matrix.T * (self.constant(1e-10) / (self.matrix_wavelength_A / 1e10)))
         reciprocal = rotate_xyz(reciprocal, self.misset_angles())
         a_star, b_star, c_star = reciprocal.unbind(0)
         products = torch.stack((cross(b_star, c_star), cross(c_star, a_star), cross(a_star, b_star)))
         reciprocal_volume = dot(a_star, products[0])
         if self.cell_a is not None:
             volume = self._cell_volume()
-            products = products * (self.edges() / volume)[:, None] / norm(products)[:, None]
+            products = products * (self.edges() / volume / root(dot(products, products)))[:, None]
             reciprocal_volume = 1.0 / volume
         volume = 1.0 / reciprocal_volume
         a, b, c = (volume * products).unbind(0)
@@ -135,10 +135,14 @@ class Crystal(ContinuousFields):
         sizes = plain3(self.config.sample_size_mm)
         if not any(size > 0 for size in sizes):
             return torch.clamp(self.N_cells, min=1.0)
-        lengths = norm(self.compute_cell_tensors().axes) * 1e-10
-        counts = [torch.ceil(size / 1000.0 / length) if size > 0 else count
-                  for size, length, count in zip(sizes, lengths, self.N_cells, strict=True)]
-        return torch.clamp(torch.stack(counts), min=1.0)
+        sizes_m = self.constant(sizes) / 1000.0
+        counts = torch.where(sizes_m > 0, torch.ceil(sizes_m / self.edge_lengths_m()), self.N_cells)
+        return torch.clamp(counts, min=1.0)
+
+    def edge_lengths_m(self) -> Tensor:
+        """|a|, |b|, |c| of the oriented cell, (3,) metres, with the last digit of the canonical program."""
+        axes_m = self.compute_cell_tensors().axes * 1e-10
+        return root(dot(axes_m, axes_m))
 
     def spindle_direction(self) -> Tensor:
         """Unit rotation axis, (3,)."""
@@ -215,15 +219,16 @@ class Crystal(ContinuousFields):
         """V = 2abc·√|sin σ sin(σ-α) sin(σ-β) sin(σ-γ)|, σ the half-sum of the angles (part B §4.1)."""
         alpha, beta, gamma = radians(torch.stack((self.cell_alpha, self.cell_beta, self.cell_gamma)))
         half = 0.5 * (alpha + beta + gamma)
-        skew = torch.sin(half) * torch.sin(half - alpha) * torch.sin(half - beta) * torch.sin(half - gamma)
+        _, sines = cosine_and_sine(torch.stack((half, half - alpha, half - beta, half - gamma)))
+        skew = sines[0] * sines[1] * sines[2] * sines[3]
         a, b, c = self.edges()
-        return 2.0 * a * b * c * torch.sqrt(torch.abs(skew))
+        return 2.0 * a * b * c * root(torch.abs(skew))
 
     def _default_reciprocal_axes(self) -> Tensor:
         """a*, b*, c* in the canonical orientation: a* along x, b* in the xy plane; (3, 3) 1/Å (part B §4.1)."""
         a, b, c = self.edges()
         angles = radians(torch.stack((self.cell_alpha, self.cell_beta, self.cell_gamma)))
-        (sin_al, sin_be, sin_ga), (cos_al, cos_be, cos_ga) = torch.sin(angles), torch.cos(angles)
+        (cos_al, cos_be, cos_ga), (sin_al, sin_be, sin_ga) = cosine_and_sine(angles)
         volume = self._cell_volume()
         inverse = 1.0 / volume
         a_star, b_star, c_star = b * c * sin_al * inverse, c * a * sin_be * inverse, a * b * sin_ga * inverse
