@@ -149,9 +149,13 @@ class TestDoneAgain:
 class started:
     """A batch that is running, killed in the end."""
 
+    def __init__(self, *words: str) -> None:
+        self.words = words
+
     def __enter__(self) -> subprocess.Popen:
-        self.process = subprocess.Popen([sys.executable, "-m", "nanobrag_torch.batch", "b.yaml"], text=True,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+        command = [sys.executable, "-m", "nanobrag_torch.batch", "b.yaml", *self.words]
+        self.process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                        start_new_session=True)
         return self.process
 
     def __exit__(self, *_: object) -> None:
@@ -179,8 +183,9 @@ class TestInterruption:
         assert error.splitlines()[-1] == (f"nanoBragg-batch: interrupted; {count} of 40 images were finished, "
                                           "the same command makes the others")
         assert "Traceback" not in error
-        assert set(images()) == {f"image_{case:04d}{end}" for case in finished()
-                                 for end in (".bin", ".img", ".pgm", "_noise.img")}
+        noted = {f"image_{case:04d}{end}" for case in finished() for end in (".bin", ".img", ".pgm", "_noise.img")}
+        assert noted <= set(images())
+        assert {len(content) for name, content in images().items() if name.endswith(".bin")} == {16 * 16 * 4}
         assert not list(folder.glob(".*"))
 
     def test_a_killed_batch_goes_on_to_the_same_images(self, folder):
@@ -206,6 +211,19 @@ class TestFailures:
             result.stderr)
         assert finished()[0] == 1 and 2 not in finished()
         assert not Path("image_0002.bin").exists()
+
+    def test_a_writing_process_that_dies_costs_its_images_only(self, folder):
+        write(LONG)
+        with started("-keep_going") as process:
+            wait_for("image_0002.bin", process)
+            children = subprocess.check_output(["pgrep", "-f", "-P", str(process.pid), "spawn_main"], text=True)
+            os.kill(int(children.split()[0]), signal.SIGKILL)
+            output, error = process.communicate(timeout=60)
+        failed = re.findall(r"error: case (\d+) .*: a process that writes images ended unexpectedly", error)
+        assert process.returncode == 2
+        assert 1 <= len(failed) < 20
+        assert len(finished()) == 40 - len(failed)
+        assert output.startswith(f"{len(finished())} images in ")
 
     def test_others_go_on_where_asked(self, folder, capsys):
         write(f"options: {{{COMMON}}}\ncases: [{{pgmfile: /dev/full}}, {{phi: 3}}]\n")

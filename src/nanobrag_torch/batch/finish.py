@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import get_context, parent_process
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +25,6 @@ from .manifest import digest
 MOST_PROCESSES = 8
 FEWEST_IMAGES = 4
 """Fewer are done before other processes have begun."""
-HELD = {signal.SIGINT, signal.SIGTERM}
 
 
 class Pixels(NamedTuple):
@@ -63,17 +65,27 @@ class Here(Executor):
         return future
 
 
-class Beside(ProcessPoolExecutor):
-    """Writes in other processes, which the signals that end a batch do not reach."""
+class Beside(Executor):
+    """Writes in other processes, which an interrupt does not reach; dead ones are replaced."""
 
     def __init__(self, processes: int) -> None:
-        from multiprocessing import get_context
-
-        super().__init__(processes, mp_context=get_context("spawn"), initializer=_end_with_parent)
+        self._processes = processes
+        self._pool = self._started()
 
     def submit(self, function, /, *args):  # noqa: ANN001, ANN201 - as the base
-        with _signals_held():  # a process started here inherits it
-            return super().submit(function, *args)
+        with _interrupts_held():  # a process started here inherits it
+            try:
+                return self._pool.submit(_ending, function, *args)
+            except BrokenProcessPool:
+                self._pool = self._started()
+                return self._pool.submit(_ending, function, *args)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Let the processes end."""
+        self._pool.shutdown(wait, cancel_futures=cancel_futures)
+
+    def _started(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(self._processes, get_context("spawn"), _begin)
 
 
 def writer_processes(images: int, *, noisy: bool) -> int:
@@ -83,20 +95,27 @@ def writer_processes(images: int, *, noisy: bool) -> int:
 
 
 @contextmanager
-def _signals_held() -> Iterator[None]:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+def _interrupts_held() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _end_with_parent() -> None:
-    """End with the process that started this one, however that ends."""
-    from multiprocessing import parent_process
-
+def _begin() -> None:
+    """A process that writes ends when it is told to, and with the one that started it, however that ends."""
     def watch() -> None:
         parent_process().join()
         os._exit(1)
 
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit())
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _ending(function, /, *args):  # noqa: ANN001, ANN202
+    """Call; told to end meanwhile, end when what is half written has been removed."""
+    try:
+        return function(*args)
+    except SystemExit:
+        os._exit(128 + signal.SIGTERM)

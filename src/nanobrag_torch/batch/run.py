@@ -57,15 +57,17 @@ class Batch:
                     self._settle(manifest, advance, leaving=2 * processes)
                     if self.failed and not keep_going:
                         break
-            finally:
-                self._settle(manifest, advance)
+            except KeyboardInterrupt:
+                self._settle(manifest, advance, interrupted=True)
+                raise
+            self._settle(manifest, advance)
 
     def _start(self, image: Image, writers: Executor) -> Future:
         """Simulate an image and have it written; what stops it is in the result."""
         try:
             return writers.submit(write_image, self._simulated(image))
         except (InputError, MemoryError, RuntimeError) as error:
-            if not isinstance(error, InputError | BrokenProcessPool) and not out_of_memory(error):
+            if not isinstance(error, InputError) and not out_of_memory(error):
                 raise
             failure: Future = Future()
             failure.set_exception(error)
@@ -75,6 +77,8 @@ class Batch:
         prepared = self._prepared.pop(image.case.number, None) or prepare(image.resolved)
         self._keep_cache(image, prepared)
         experiment, simulator = prepared.experiment, prepared.simulator
+        if experiment.computing.threads is not None:
+            torch.set_num_threads(experiment.computing.threads)  # the check of later images may have set another
         pixels = simulator.run().float().cpu().numpy()
         self.messages.show(image, quirk_notes(experiment, simulator))
         return Pixels(experiment, smv_header(experiment, simulator), pixels)
@@ -88,15 +92,20 @@ class Batch:
             keep_cache(prepared)
             self.messages.show(image, prepared.messages[before:])
 
-    def _settle(self, manifest: Manifest, advance: Callable[[], None], leaving: int = 0) -> None:
-        """Note images as finished, the oldest first, waiting for all but `leaving` of those being written."""
+    def _settle(self, manifest: Manifest, advance: Callable[[], None], leaving: int = 0, *,
+                interrupted: bool = False) -> None:
+        """Note images as finished, the oldest first, waiting for all but `leaving` of those being written.
+
+        Of an interrupted batch it is no failure that writing ended too.
+        """
         while self._waiting and (len(self._waiting) > leaving or self._waiting[0][1].done()):
             image, written = self._waiting[0]
             try:
                 manifest.add(image, written.result())
             except (InputError, MemoryError, RuntimeError) as error:
-                self.failed += 1
-                self.messages.failure(image, _reason(error))
+                if not (interrupted and isinstance(error, BrokenProcessPool)):
+                    self.failed += 1
+                    self.messages.failure(image, _reason(error))
             else:
                 self.finished += 1
             self._waiting.popleft()

@@ -1,18 +1,27 @@
 """Random valid command lines over all options, for differential tests.
 
 Draws avoid what is undefined or refused in either program: ties of Miller indices, one-ulp rounding decisions of
-counts, and impossible values. Detectors are small; seeds are always given.
+counts, and impossible values. Detectors are small, and so is the oversampling, chosen or automatic; seeds are always
+given.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
 
+from ..cli.parse import parse
+from ..cli.prepare import prepare
+from ..cli.resolve import resolve
+from ..errors import InputError
+
 Words = list[str]
+MOST_AUTOMATIC = 5
+"""Largest automatic oversampling that is left to the programs: a wide crystal asks for thousands of sub-pixels."""
 
 
 def draw(generator: random.Random, folder: Path) -> Words:
@@ -20,7 +29,19 @@ def draw(generator: random.Random, folder: Path) -> Words:
     words = _cell(generator, folder) + _structure_factors(generator, folder)
     for part in (_shape, _beam, _polarization, _detector, _sensor, _rotation, _mosaic, _sampling, _outputs):
         words += part(generator)
-    return words + _sources(generator, folder)
+    words += _sources(generator, folder)
+    chosen = str(generator.choice([1, 1, 2, 3]))
+    automatic = generator.random() < 0.25 and automatic_oversample(words, folder) <= MOST_AUTOMATIC
+    return words if automatic else [*words, "-oversample", chosen]
+
+
+def automatic_oversample(words: Words, folder: Path) -> int:
+    """Sub-pixels along an edge that the program chooses for a command in `folder`; 1 where it refuses the command."""
+    try:
+        with chdir(folder):
+            return prepare(resolve(parse(words))).simulator.choices.oversample
+    except InputError:
+        return 1
 
 
 def _number(value: float) -> str:
@@ -114,7 +135,7 @@ def _polarization(generator: random.Random) -> Words:
 
 def _detector(generator: random.Random) -> Words:
     pixels = [generator.randrange(12, 33) for _ in range(2)]
-    pixel = generator.uniform(0.3, 3)
+    pixel = generator.uniform(*generator.choice([(0.3, 3), (0.3, 3), (0.3, 3), (0.02, 0.3)]))
     if generator.random() < 0.85:
         words = ["-pixel", _number(pixel), "-detpixels_f", str(pixels[0]), "-detpixels_s", str(pixels[1])]
     else:
@@ -175,7 +196,7 @@ def _mosaic(generator: random.Random) -> Words:
 
 
 def _sampling(generator: random.Random) -> Words:
-    words = generator.choice([["-oversample", str(generator.choice([1, 1, 2, 3]))]] * 12 + [[]])
+    words: Words = []
     for factor in ("polar", "omega"):
         words += _maybe(generator, 0.12, lambda factor=factor: [f"-oversample_{factor}"])
     return words + _maybe(generator, 0.15, lambda: ["-dmin", _uniform(generator, 1, 6)])
