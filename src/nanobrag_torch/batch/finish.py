@@ -85,7 +85,7 @@ class Beside(Executor):
         self._pool.shutdown(wait, cancel_futures=cancel_futures)
 
     def _started(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(self._processes, get_context("spawn"), _begin)
+        return ProcessPoolExecutor(self._processes, get_context("spawn"), _end_with_parent)
 
 
 def writer_processes(images: int, *, noisy: bool) -> int:
@@ -103,19 +103,21 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin() -> None:
-    """A process that writes ends when it is told to, and with the one that started it, however that ends."""
+def _end_with_parent() -> None:
+    """End with the process that started this one, however that ends."""
     def watch() -> None:
         parent_process().join()
         os._exit(1)
 
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit())
     threading.Thread(target=watch, daemon=True).start()
 
 
 def _ending(function, /, *args):  # noqa: ANN001, ANN202
     """Call; told to end meanwhile, end when what is half written has been removed."""
     try:
-        return function(*args)
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit())
+        result = function(*args)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        return result
     except SystemExit:
         os._exit(128 + signal.SIGTERM)
