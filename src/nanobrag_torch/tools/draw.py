@@ -1,8 +1,8 @@
 """Random valid command lines over all options, for differential tests.
 
 Draws avoid what is undefined or refused in either program: ties of Miller indices, one-ulp rounding decisions of
-counts, and impossible values. Detectors are small, and so is the oversampling, chosen or automatic; seeds are always
-given.
+counts, the direct beam itself with a round crystal, and impossible values. Detectors are small, and so is the
+oversampling, chosen or automatic; seeds are always given.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ def draw(generator: random.Random, folder: Path) -> Words:
     for part in (_shape, _beam, _polarization, _detector, _sensor, _rotation, _mosaic, _sampling, _outputs):
         words += part(generator)
     words += _sources(generator, folder)
+    if "-round_xtal" in words:
+        words = _off_centre(generator, words) + words
     chosen = str(generator.choice([1, 1, 2, 3]))
     automatic = generator.random() < 0.25 and automatic_oversample(words, folder) <= MOST_AUTOMATIC
     return words if automatic else [*words, "-oversample", chosen]
@@ -93,6 +95,13 @@ def _structure_factors(generator: random.Random, folder: Path) -> Words:
     (folder / "drawn.hkl").write_text("\n".join(lines) + "\n")
     words = ["-hkl", "drawn.hkl"] + (default if generator.random() < 0.5 else [])
     return words + generator.choice([[], [], ["-interpolate"], ["-nointerpolate"]])
+
+
+def _off_centre(generator: random.Random, words: Words) -> Words:
+    """A beam that meets no sub-pixel's centre, where the last digit decides on a sphere's transform (part B §7)."""
+    pixel = float(words[words.index("-pixel") + 1])
+    names = (("-Xbeam", 20 * pixel), ("-Ybeam", 20 * pixel), ("-ORGX", 20), ("-ORGY", 20))
+    return [word for name, most in names for word in (name, _uniform(generator, 0, most))]
 
 
 def _shape(generator: random.Random) -> Words:
