@@ -17,7 +17,7 @@ REMEDIES = {
     "P3": "leave out what git ignores",
     "P6": "propose files; the runner commits",
     "P7": "work in the worktree only; if a person changed this file, run again",
-    "P8": "leave git's configuration, hooks and remotes alone",
+    "P8": "leave git's configuration, hooks and remotes and .nbloop alone",
     "L": "see limits.run in plans/loop.yaml",
 }
 
@@ -33,12 +33,18 @@ def committer(run_id: str) -> str:
     return f"run-{run_id}@nbloop.invalid"
 
 
-def escapes(root: Path, common: Path, before: Mapping, kept: Path, run_id: str, branch: str) -> list[dict]:
+def escapes(
+    root: Path, common: Path, before: Mapping, kept: Mapping[str, str], run_id: str, branch: str
+) -> list[dict]:
     """Findings P6, P7, P8 after an agent run; git's configuration, hooks and refs are as before afterwards."""
     found = []
     for name in worktrees.put_back_git_files(common, kept, before["files"]):
         found.append(finding("P8", f".git/{name}", "the agent changed git's configuration or hooks; it was put back"))
     after = worktrees.sentinel(root, common)
+    for name in sorted(after.memory.keys() | before["memory"].keys()):
+        if after.memory.get(name) != before["memory"].get(name):
+            (root / ".nbloop" / name).unlink(missing_ok=True)
+            found.append(finding("P8", f".nbloop/{name}", "a stored measurement changed while the agent ran; removed"))
     if after.head != before["head"]:
         found.append(finding("P8", ".git/HEAD", f"HEAD of the main checkout moved from {before['head'].strip()}"))
     moved = moved_refs(root, before["refs"], after, run_id, branch)

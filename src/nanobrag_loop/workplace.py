@@ -69,15 +69,13 @@ class Workplace:
 
     def prepare(self) -> None:
         worktrees.add(self.root, self.tree_folder, self.run.journal["base"])
-        for folder in (self.artifacts, self.run.file("gates"), self.run.file("git-files")):
+        for folder in (self.artifacts, self.run.file("gates")):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
-        worktrees.keep_git_files(self.common, self.run.file("git-files"))
-        before = worktrees.sentinel(self.root, self.common)
-        self.run.file("before.json").write_text(json.dumps(before.as_dict()))
+        kept, before = worktrees.keep_git_files(self.common), worktrees.sentinel(self.root, self.common)
         self.check_import_origin()
         self.build()
-        self.mark("prepared")
+        self.mark("prepared", git_files=kept, before=before.as_dict())
 
     def build(self) -> None:
         """Make the ignored programs that the item's reproduction names, as the gates file says how."""
@@ -195,9 +193,8 @@ class Workplace:
     def collect(self) -> None:
         """The agent's work as a tree and a patch, its claim as data, its escapes as findings."""
         journal = self.run.journal
-        before = json.loads(self.run.file("before.json").read_text())
         found = watch.escapes(
-            self.root, self.common, before, self.run.file("git-files"), self.run.id, self.config.branch
+            self.root, self.common, journal["before"], journal["git_files"], self.run.id, self.config.branch
         )
         base = journal["base"]
         try:

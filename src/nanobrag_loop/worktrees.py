@@ -6,6 +6,7 @@ git does not ignore. What the agent staged, committed or forced into its own ind
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import shutil
@@ -104,15 +105,16 @@ def not_ignored(folder: Path, paths: Sequence[str]) -> list[str]:
 @dataclass(frozen=True)
 class Sentinel:
     """What an agent must leave alone outside its worktree. refs: name -> sha; files: content of git's own files;
-    status: changed files of the main checkout with their hashes."""
+    status: changed files of the main checkout with their hashes; memory: the runner's stored measurements."""
 
     refs: Mapping[str, str]
     files: Mapping[str, str]
     status: Mapping[str, str]
     head: str
+    memory: Mapping[str, str]
 
     def as_dict(self) -> dict:
-        return {"refs": dict(self.refs), "files": dict(self.files), "status": dict(self.status), "head": self.head}
+        return {key: dict(value) if isinstance(value, Mapping) else value for key, value in vars(self).items()}
 
 
 def sentinel(root: Path, common: Path) -> Sentinel:
@@ -120,7 +122,13 @@ def sentinel(root: Path, common: Path) -> Sentinel:
         line.split(" ", 1)[::-1] for line in git(root, "for-each-ref", "--format=%(objectname) %(refname)").splitlines()
     )
     head = (root_git_dir(root, common) / "HEAD").read_text()
-    return Sentinel(refs, own_files(common), dirty(root), head)
+    return Sentinel(refs, own_files(common), dirty(root), head, memory(root))
+
+
+def memory(root: Path) -> dict[str, str]:
+    """Hashes of the measurements that later decisions may rest on."""
+    state = root / ".nbloop"
+    return {str(path.relative_to(state)): _digest(path) for path in [*state.glob("*.json"), *state.glob("cache/*")]}
 
 
 def root_git_dir(root: Path, common: Path) -> Path:
@@ -150,22 +158,22 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "absent"
 
 
-def keep_git_files(common: Path, folder: Path) -> None:
-    """A copy of git's configuration and hooks, to put back what an agent changed."""
-    for name in own_files(common):
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(common / name, target)
+def keep_git_files(common: Path) -> dict[str, str]:
+    """The content of git's configuration and hooks, to put back what an agent changed. It is kept in the journal,
+    in the runner's memory, where an agent cannot reach it."""
+    return {name: base64.b64encode((common / name).read_bytes()).decode() for name in own_files(common)}
 
 
-def put_back_git_files(common: Path, folder: Path, before: Mapping[str, str]) -> list[str]:
+def put_back_git_files(common: Path, kept: Mapping[str, str], before: Mapping[str, str]) -> list[str]:
     """Restore changed files, remove added ones; the names that had to be mended."""
     now = own_files(common)
     mended = sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
     for name in mended:
         (common / name).unlink(missing_ok=True)
         if name in before:
-            shutil.copy2(folder / name, common / name)
+            (common / name).parent.mkdir(parents=True, exist_ok=True)
+            (common / name).write_bytes(base64.b64decode(kept[name]))
+            (common / name).chmod(0o755 if before[name].startswith("x") else 0o644)
     return mended
 
 

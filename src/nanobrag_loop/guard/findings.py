@@ -27,16 +27,18 @@ TEST_RULES = {
     "T8": "the options of pytest were relaxed",
     "T9": "a gate or a specified threshold was lowered",
     "T10": "a test file no longer parses",
+    "T11": "the product looks at how it is tested",
 }
 POLICY_RULES = {
     "P1": "a path outside the role's list",
     "P2": "a frozen field of the ledger was changed",
-    "P3": "an added file is too large or of a forbidden type",
+    "P3": "an added file is too large, of a forbidden type or name, or a link",
     "P4": "the change adds too much",
     "P5": "a conflict marker",
     "P6": "the agent committed or moved a ref",
     "P7": "the main checkout changed while the agent ran",
-    "P8": "git's configuration, hooks, remotes or HEAD changed",
+    "P8": "git's configuration, hooks, remotes or HEAD changed, or the runner's memory",
+    "P9": "a module that would be imported in place of another",
 }
 RULES = {**ASSET_RULES, **TEST_RULES, **POLICY_RULES}
 

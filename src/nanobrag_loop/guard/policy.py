@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
+from nanobrag_loop import gates
 from nanobrag_loop.config import Config
+from nanobrag_loop.errors import ConfigError
 from nanobrag_loop.gitio import TreePair
+from nanobrag_loop.guard import names, tests
 from nanobrag_loop.guard.assets import below
 from nanobrag_loop.guard.findings import Finding
 from nanobrag_loop.ledger import model
@@ -31,6 +34,8 @@ def check(pair: TreePair, config: Config, role: str | None = None) -> Iterator[F
     """role: the role that made the change; for a person (None) only markers refuse, size and type are reported."""
     if role:
         yield from outside(pair, config, role)
+        yield from gate_programs(pair)
+        yield from names.check(pair)
         yield from frozen_fields(pair, config, role)
     yield from added_files(pair, config, role)
     yield from markers(pair)
@@ -45,6 +50,20 @@ def outside(pair: TreePair, config: Config, role: str) -> Iterator[Finding]:
         elif not below(change.path, allowed):
             listed = ", ".join(allowed) or "nothing"
             yield Finding("P1", change.path, f"role {role} may write {listed}", "leave it to a person")
+
+
+def gate_programs(pair: TreePair) -> Iterator[Finding]:
+    """Programs that a gate of the first tree runs: whoever is measured does not change the measure."""
+    try:
+        book = gates.load(pair.old_text(gates.GATES_FILE) or "")
+    except ConfigError:
+        return
+    every = [*book.shared.values(), *(gate for own in book.items.values() for gate in own)]
+    run = {str(word): gate.id for gate in every for key in ("argv", "run") for word in gate.options.get(key) or ()}
+    for change in pair.changes:
+        if change.old and change.path in run and not tests.collected_file(change.path):
+            message = f"is run by the gate {run[change.path]}"
+            yield Finding("P1", change.path, message, "leave it to a person")
 
 
 def frozen_fields(pair: TreePair, config: Config, role: str) -> Iterator[Finding]:

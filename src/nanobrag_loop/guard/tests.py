@@ -10,16 +10,12 @@ from functools import cached_property
 
 from nanobrag_loop.config import Config
 from nanobrag_loop.gitio import Change, TreePair
-from nanobrag_loop.guard import thresholds
+from nanobrag_loop.guard import product, thresholds
 from nanobrag_loop.guard.assertions import Assertion, Function, assertions, cases, constants, early_returns, skips
 from nanobrag_loop.guard.assets import below
 from nanobrag_loop.guard.findings import Finding
 
-COLLECTION_HOOKS = (
-    "pytest_collection_modifyitems", "pytest_ignore_collect", "pytest_collect_file", "pytest_runtest_setup",
-    "pytest_runtest_call", "pytest_runtest_makereport", "pytest_pyfunc_call", "pytest_runtest_protocol",
-    "pytest_sessionfinish", "pytest_assertrepr_compare", "collect_ignore", "collect_ignore_glob",
-)  # fmt: skip
+HOOKS = ("pytest_", "collect_ignore")
 
 
 @dataclass(frozen=True)
@@ -47,6 +43,22 @@ class Module:
             for name, node in walk(self.tree, "")
             if not isinstance(node, Function | ast.ClassDef | ast.Import | ast.ImportFrom | ast.Expr)
         )
+
+    @cached_property
+    def bindings(self) -> dict[str, str]:
+        """Names of the module and the package that each is imported from; empty for what is defined here."""
+        found: dict[str, str] = {}
+        for node in self.tree.body:
+            if isinstance(node, ast.ImportFrom):
+                package = "." if node.level else (node.module or "").split(".")[0]
+                found |= {name.asname or name.name: package for name in node.names}
+            elif isinstance(node, ast.Import):
+                found |= {(name.asname or name.name).split(".")[0]: name.name.split(".")[0] for name in node.names}
+            elif isinstance(node, Function | ast.ClassDef):
+                found[node.name] = ""
+            elif isinstance(node, ast.Assign):
+                found |= {target.id: "" for target in node.targets if isinstance(target, ast.Name)}
+        return found
 
     @cached_property
     def marks(self) -> list[str]:
@@ -82,9 +94,12 @@ def is_test(name: str) -> bool:
 def collected(path: str, name: str) -> bool:
     """Whether pytest takes a function for a test, by the names of its file, classes and itself."""
     *classes, last = name.split(".")
+    return collected_file(path) and last.startswith("test") and all(part.startswith("Test") for part in classes)
+
+
+def collected_file(path: str) -> bool:
     file = path.rpartition("/")[2]
-    in_test_file = file.startswith("test_") or file.endswith("_test.py")
-    return in_test_file and last.startswith("test") and all(part.startswith("Test") for part in classes)
+    return file.startswith("test_") or file.endswith("_test.py")
 
 
 def shape(function: Function) -> str:
@@ -103,8 +118,9 @@ def parse(path: str, text: str | None) -> Module | None:
 
 
 def check(pair: TreePair, config: Config, frozen: bool = False) -> Iterator[Finding]:
-    """Findings T1 to T10. frozen: existing tests may not change at all."""
+    """Findings T1 to T11. frozen: existing tests may not change at all."""
     yield from thresholds.check(pair, config)
+    yield from product.check(pair, config)
     changes = [change for change in pair.changes if below(change.path, config.tests.roots)]
     python = [change for change in changes if change.path.endswith(".py")]
     after = [module for change in python if (module := parse(change.path, pair.new_text(change.path)))]
@@ -121,10 +137,10 @@ def compare_files(change: Change, pair: TreePair, after: list[Module], frozen: b
     old, new = parse(path, pair.old_text(path)), next((module for module in after if module.path == path), None)
     if new is None and change.new is not None:
         yield Finding("T10", path, "does not parse", "mend the syntax")
-    if path.rpartition("/")[2] == "conftest.py":
-        yield from hooks(path, old, new)
+    yield from everywhere(path, old, new)
     if old is None:
         return
+    yield from replaced(path, old, new)
     yield from added_marks(path, old, new)
     for name, function in old.functions.items():
         found = counterpart(name, function, new, after, path)
@@ -223,19 +239,30 @@ def acts_everywhere(node: ast.stmt) -> bool:
     return "autouse" in keywords
 
 
-def hooks(path: str, old: Module | None, new: Module | None) -> Iterator[Finding]:
-    """Hooks of a conftest that decide which tests run and how they count."""
+def everywhere(path: str, old: Module | None, new: Module | None) -> Iterator[Finding]:
+    """Code that acts on every test: hooks, fixtures that nobody asks for, patches made when a file is read."""
 
     def own(module: Module | None) -> dict[str, str]:
-        statements = list(walk(module.tree, "")) if module else []
-        named = {name: node for name, node in statements if name in COLLECTION_HOOKS or acts_everywhere(node)}
-        for _, node in statements:
-            for target in getattr(node, "targets", []):
-                if getattr(target, "id", "") in COLLECTION_HOOKS:
-                    named[target.id] = node
-        return {name: ast.dump(node) for name, node in named.items()}
+        named = {}
+        for name, node in walk(module.tree, "") if module else ():
+            targets = [ast.unparse(target) for target in getattr(node, "targets", [])]
+            if acts_everywhere(node) or name.startswith(HOOKS):
+                named[name] = ast.dump(node)
+            for target in targets:
+                if target.startswith(HOOKS) or not target.replace("_", "a").isalnum():
+                    named[target] = ast.dump(node)
+        return named
 
     before = own(old)
     for name, code in own(new).items():
         if before.get(name) != code:
             yield Finding("T3", path, f"{name} was added or changed", "make the tests pass as they are collected")
+
+
+def replaced(path: str, old: Module, new: Module | None) -> Iterator[Finding]:
+    """Names that a test file imported and that now mean something of its own, or of another package."""
+    now = new.bindings if new else {}
+    for name, source in old.bindings.items():
+        if source and now.get(name, source) != source:
+            message = f"{name}, imported from {source}, comes from {now[name] or 'the test itself'}"
+            yield Finding("T6", path, message, "test what was tested")

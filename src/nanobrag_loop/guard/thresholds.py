@@ -7,12 +7,13 @@ import hashlib
 import posixpath
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from nanobrag_loop import gates
 from nanobrag_loop.config import Config
 from nanobrag_loop.errors import ConfigError
 from nanobrag_loop.gitio import TreePair
+from nanobrag_loop.guard.assets import below
 from nanobrag_loop.guard.findings import Finding
 from nanobrag_loop.ledger.extract import NUMBER, Number, bounds
 
@@ -27,7 +28,7 @@ SPECIFICATIONS = "specs/"
 def check(pair: TreePair, config: Config) -> Iterator[Finding]:
     yield from golden(pair, config.tests.golden)
     if any(path.startswith(config.tests.roots) for path in pair.before):
-        yield from options(pair)
+        yield from options(pair, config.tests.roots)
     yield from gate_file(pair)
     yield from specifications(pair)
 
@@ -56,9 +57,10 @@ def hashes(text: str) -> list[tuple[str, str]]:
     return re.findall(r"(?m)^([0-9a-f]{64})\s+\*?(\S.*?)\s*$", text)
 
 
-def options(pair: TreePair) -> Iterator[Finding]:
-    """T8: options that decide which tests run and what fails them."""
-    for name in OPTION_FILES:
+def options(pair: TreePair, roots: Sequence[str]) -> Iterator[Finding]:
+    """T8: options that decide which tests run and what fails them; pytest also reads those beside the tests."""
+    places = {change.path for change in pair.changes if below(change.path, roots)} | set(OPTION_FILES)
+    for name in sorted(path for path in places if path.rpartition("/")[2] in OPTION_FILES):
         old, new = pair.old_text(name), pair.new_text(name)
         if old == new:
             continue
@@ -92,7 +94,7 @@ def pytest_options(name: str, text: str | None) -> Mapping[str, object]:
             return tomllib.loads(text).get("tool", {}).get("pytest", {}).get("ini_options", {})
         parser = configparser.ConfigParser(interpolation=None)
         parser.read_string(text)
-        section = "tool:pytest" if name == "setup.cfg" else "pytest"
+        section = "tool:pytest" if name.endswith("setup.cfg") else "pytest"
         return dict(parser[section]) if section in parser else {}
     except (tomllib.TOMLDecodeError, configparser.Error, AttributeError):
         return {"addopts": f"unreadable ({hashlib.sha256(text.encode('utf-8', 'surrogateescape')).hexdigest()[:8]})"}
