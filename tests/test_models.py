@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from nanobrag_torch.config import BeamConfig, ConfigError, CrystalConfig, DetectorConfig
+from nanobrag_torch.config import BeamConfig, ConfigError, CrystalConfig, DetectorConfig, DetectorConvention
 from nanobrag_torch.geometry import norm
 from nanobrag_torch.models import Beam, Crystal, Detector
 from nanobrag_torch.quirks import Quirks
@@ -158,9 +158,20 @@ class TestSources:
         assert beam.fluence_per_m2.item() == pytest.approx(5e19)
 
     @pytest.mark.parametrize("axis", [(1.0, 0.0, 0.0), (-3.0, 0.0, 0.0), torch.tensor([2.0, 0.0, 0.0])])
-    def test_polarization_along_the_beam_is_refused(self, axis: object) -> None:
+    @pytest.mark.parametrize("needs", [dict(polarization_factor=0.5), dict(vdiv_range_mrad=1.0, vdiv_steps=2)],
+                             ids=["polarised", "diverging"])
+    def test_polarization_along_the_beam_is_refused(self, axis: object, needs: dict) -> None:
         with pytest.raises(ConfigError, match="polarization_axis: expected a direction that is not parallel"):
-            Simulator(CrystalConfig(default_F=1.0), DetectorConfig(), BeamConfig(polarization_axis=axis))
+            Simulator(CrystalConfig(default_F=1.0), DetectorConfig(), BeamConfig(polarization_axis=axis, **needs))
+
+    def test_polarization_along_the_beam_is_harmless_without_either(self) -> None:
+        images = [Simulator(CrystalConfig(default_F=1.0), DetectorConfig(fpixels=4, spixels=4), beam).run()
+                  for beam in (BeamConfig(), BeamConfig(polarization_axis=(1.0, 0.0, 0.0)))]
+        assert torch.equal(*images)
+
+    def test_dials_origin_has_no_signed_zero(self) -> None:
+        detector = Detector(DetectorConfig(detector_convention=DetectorConvention.DIALS, orgx_px=0.5))
+        assert str(detector.geometry().dials_origin_m[2].item()) == "0.0"
 
 
 MODELS = [(Crystal, CrystalConfig, "cell_b", dict(cell_b=50.0)), (Detector, DetectorConfig, "distance_mm", {}),

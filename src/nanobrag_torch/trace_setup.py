@@ -39,7 +39,7 @@ def _detector(simulator: Simulator, scene: Scene) -> dict[str, Any]:
         "Sclose_m": geometry.close_s.item(), "Xbeam_m": centre.x.item(), "Ybeam_m": centre.y.item(),
         "Xclose_m": centre.close_x.item(), "Yclose_m": centre.close_y.item(),
         "ORGX_px": (geometry.close_f / pixel + 0.5).item(), "ORGY_px": (geometry.close_s / pixel + 0.5).item(),
-        "dials_origin_mm": [1000.0 * pix0[2], 1000.0 * pix0[1], -1000.0 * pix0[0]],
+        "dials_origin_mm": (1000.0 * geometry.dials_origin_m).tolist(),
         "twotheta_rad": radians(detector.detector_twotheta_deg).item(), "rotx_rad": rotx, "roty_rad": roty,
         "rotz_rad": rotz, "pixel_size_m": pixel.item(), "fpixels": config.fpixels, "spixels": config.spixels,
         "detsize_f_m": detector.size_f_m.item(), "detsize_s_m": detector.size_s_m.item(),

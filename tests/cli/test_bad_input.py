@@ -155,7 +155,7 @@ ALONE: list[tuple[str, str]] = [
     ("-cell 50 60 70 90 90 180", r"-cell: expected an angle between 0 and 180"),
     ("-fdet_vector 0 0 0", r"-fdet_vector: expected a vector that is not zero"),
     ("-beam_vector 0 0 0", r"-beam_vector: expected a vector that is not zero"),
-    ("-polar_vector 1 0 0", r"-polar_vector: expected a direction that is not parallel to the beam"),
+    ("-polar 0.9 -polar_vector 1 0 0", r"-polar_vector: expected a direction that is not parallel to the beam"),
     ("-detector_roty 90", r"-detector_roty: expected a detector that the beam meets"),
     ("-detector_rotz -90", r"-detector_rotz: expected a detector that the beam meets"),
     ("-odet_vector 0 0 1 -fdet_vector 1 0 0 -sdet_vector 0 1 0", r"-odet_vector: expected a detector that the beam"),

@@ -145,7 +145,13 @@ class Beam(ContinuousFields):
         return self.wavelength_m * (1.0 + step * self.constant(range(count)) - width / 2.0)
 
     def check_axes(self, beam: tuple[float, float, float]) -> None:
-        """Raise `ConfigError` where the E-vector lies along the beam (any length), which leaves no vertical."""
+        """Raise `ConfigError` where the E-vector lies along the beam (any length), which leaves no vertical.
+
+        It may where nothing depends on it: without polarisation and divergence.
+        """
+        counts = self.plain_grid("hdiv")[0], self.plain_grid("vdiv")[0]
+        if plain(self.config.polarization_factor) == 0 and counts == (1, 1):
+            return
         given = self.config.polarization_axis
         axis = self.frame.polar if given is None else plain3(given)
         if np.linalg.norm(np.cross(beam, axis)) < 1e-9 * np.linalg.norm(beam) * np.linalg.norm(axis):

@@ -58,6 +58,12 @@ class DetectorGeometry(NamedTuple):
     attenuation: Tensor
     corner: Tensor
 
+    @property
+    def dials_origin_m(self) -> Tensor:
+        """pix0 along z, y and -x as inner products, whose zeros have no sign (part B §3.3), (3,) metres."""
+        axes = self.pix0.new_tensor(((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (-1.0, 0.0, 0.0)))
+        return dot(self.pix0, axes)
+
 
 class Detector(ContinuousFields):
     """Tensors of a `DetectorConfig`; every continuous field of it is an attribute of the same name."""
@@ -186,7 +192,7 @@ class Detector(ContinuousFields):
         """
         geometry, centre = self.geometry(), self.beam_centre()
         pixel, size_s = geometry.pixel_size, self.size_s_m
-        x, y, origin = centre.x, centre.y, torch.stack((geometry.pix0[2], geometry.pix0[1], -geometry.pix0[0]))
+        x, y, origin = centre.x, centre.y, geometry.dials_origin_m
         if not self.quirks.header_values:
             x, y = self._from_fast_slow(geometry.beam_f, geometry.beam_s, pixel, size_s)
             fdet, sdet = (self._axis(given, default) for given, default in (

@@ -68,7 +68,7 @@ def compare_case(words: list[str], folder: Path, binary: Path) -> Verdict:
 def _image_differences(reference: np.ndarray, image: np.ndarray) -> tuple[list[str], float]:
     if reference.shape != image.shape:
         return [f"image of {image.size} pixels against {reference.size}"], np.inf
-    top = np.abs(reference).max(initial=0.0)
+    top = np.abs(reference[np.isfinite(reference)]).max(initial=0.0)
     same = (image == reference) | (np.isnan(image) & np.isnan(reference))
     delta = np.abs(np.subtract(image, reference, where=~same, out=np.zeros_like(image)))
     clear = (np.abs(reference) > FAINT * top) & ~same
