@@ -12,7 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .kernel import aim, kept_rays, passes
+from .kernel import Pass, aim, kept_rays, miller_indices, passes
+from .physics.structure_factor import within_tricubic_range
+from .raster import Raster
 from .scene import Choices, Scene
 from .terms import all_terms, first_refusal, pass_terms
 
@@ -36,11 +38,11 @@ class Segment(NamedTuple):
         return self.first or self.latched_at is not None
 
 
-def segments(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, chunk: int) -> list[Segment]:
-    """Cut N rendered pixels (N,) where an order-dependent fault changes state; chunk bounds the search's memory."""
-    count = len(slow)
-    first = _first_evaluated(scene, choices, slow, fast, chunk) if scene.first_directions is not None else None
-    latch, evaluation = _latch(scene, choices, slow, fast, chunk, first)
+def segments(scene: Scene, choices: Choices, raster: Raster, chunk: int) -> list[Segment]:
+    """Cut the rendered pixels where an order-dependent fault changes state; chunk bounds the search's memory."""
+    count = len(raster)
+    first = _first_evaluated(scene, choices, raster, chunk) if scene.first_directions is not None else None
+    latch, evaluation = _latch(scene, choices, raster, chunk, first)
     singled = sorted({pixel for pixel in (first, latch) if pixel is not None})
     cut, start = [], 0
     for pixel in singled:
@@ -58,34 +60,43 @@ def _chunks(count: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, count))
 
 
-def _first_evaluated(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, chunk: int) -> int | None:
+def _first_evaluated(scene: Scene, choices: Choices, raster: Raster, chunk: int) -> int | None:
     """Index of the first pixel with a ray that dmin does not remove."""
     if not choices.culling:
-        return 0 if len(slow) else None
-    for part in _chunks(len(slow), chunk):
-        kept = torch.zeros(part.stop - part.start, dtype=torch.bool, device=slow.device)
+        return 0 if len(raster) else None
+    for part in _chunks(len(raster), chunk):
+        slow, fast = raster.coordinates(part, scene.scale.dtype)
+        kept = torch.zeros_like(slow, dtype=torch.bool)
         for step in passes(choices):
-            kept = kept | kept_rays(scene, aim(scene, choices, slow[part], fast[part], step).diffracted).any(-1)
+            kept = kept | kept_rays(scene, aim(scene, choices, slow, fast, step).diffracted).any(-1)
         if bool(kept.any()):
             return part.start + int(kept.to(torch.uint8).argmax())
     return None
 
 
-def _latch(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, chunk: int,
+def _latch(scene: Scene, choices: Choices, raster: Raster, chunk: int,
            first: int | None) -> tuple[int | None, int | None]:
     """(pixel, evaluation) of the first refused interpolation, in raster order."""
     if not (choices.interpolate and choices.quirks.interpolation_latch):
         return None, None
-    for part in _chunks(len(slow), chunk):
-        refused = torch.zeros(part.stop - part.start, dtype=torch.bool, device=slow.device)
+    for part in _chunks(len(raster), chunk):
+        slow, fast = raster.coordinates(part, scene.scale.dtype)
+        refused = torch.zeros_like(slow, dtype=torch.bool)
         for step in passes(choices):
-            refused = refused | pass_terms(scene, choices, slow[part], fast[part], step).refused.any(-1)
+            if _beyond_table(scene, choices, slow, fast, step):
+                refused = refused | pass_terms(scene, choices, slow, fast, step).refused.any(-1)
         candidates = {part.start + int(index) for index in torch.nonzero(refused)[:2]}
         if first is not None and part.start <= first < part.stop:
             candidates.add(first)
         for pixel in sorted(candidates):
-            one = slice(pixel, pixel + 1)
-            evaluation = first_refusal(all_terms(scene, choices, slow[one], fast[one], first=pixel == first))
+            one = raster.coordinates(slice(pixel, pixel + 1), scene.scale.dtype)
+            evaluation = first_refusal(all_terms(scene, choices, *one, first=pixel == first))
             if evaluation is not None:
                 return pixel, evaluation
     return None, None
+
+
+def _beyond_table(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, step: Pass) -> bool:
+    """Whether any index of these pixels lies where the table refuses; cheaper than asking what is evaluated."""
+    hkl = miller_indices(aim(scene, choices, slow, fast, step).bearing, scene.directions, slow.dtype).hkl
+    return not bool(within_tricubic_range(scene.grid, *hkl).all())

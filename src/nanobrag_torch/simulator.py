@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from .config import BeamConfig, ConfigError, CrystalConfig, DetectorConfig, SamplingConfig
 from .integrate import Block, Cut, photons
+from .lanes import Lanes, suits
 from .models import Beam, Crystal, Detector
 from .order import Segment, segments
+from .packages import Kernels, at_hand
 from .quirks import Quirks
+from .raster import Raster
 from .recompute import recomputed
 from .scene import Choices, Scene, build_scene, choose
 from .statistics import ImageStatistics, image_statistics
@@ -27,6 +30,9 @@ PRECISIONS = {
 }
 """Name to (dtype of geometry and indices, dtype of what follows the reduction of the indices)."""
 
+COMPILE = ("auto", "on", "off")
+WORTH_COMPILING = 10**9
+"""Evaluations from which a run waits for the compiler."""
 CHUNK_ELEMENTS = 2**16
 """Pixels x directions of a chunk where memory allows: its temporaries stay in the processor's cache."""
 BYTES_PER_ELEMENT = 4096
@@ -38,13 +44,14 @@ Progress = Callable[[int, int], None]
 @dataclass(frozen=True)
 class RunSummary:
     """What a run decided: sub-pixels per edge, number of evaluations per pixel, interpolation, and the raster index
-    of the rendered pixel at which interpolation switched itself off."""
+    of the rendered pixel at which interpolation switched itself off; whether compiled kernels did it."""
 
     oversample: int
     steps: int
     sources: int
     interpolated: bool
     interpolation_stopped_at: int | None
+    compiled: bool
 
 
 class Simulator:
@@ -55,6 +62,9 @@ class Simulator:
     device, dtype
         Where and how precisely pixels are computed: "float64", "mixed" (geometry and Miller indices in float64, the
         rest in float32) or "float32"; `torch.float64` and `torch.float32` are understood. Set-up is always float64.
+    compile
+        "auto": with compiled kernels if they are on disk, or if the run is long enough to wait for a compiler; "on":
+        always, made first where they are missing; "off": never. By default what $NANOBRAG_COMPILE says, else "auto".
     quirks
         Faults of the canonical program to reproduce; none by default.
     """
@@ -62,13 +72,17 @@ class Simulator:
     def __init__(self, crystal: Crystal | CrystalConfig, detector: Detector | DetectorConfig,
                  beam: Beam | BeamConfig | None = None, *, beam_config: BeamConfig | None = None,
                  sampling: SamplingConfig | None = None, device: torch.device | str | None = None,
-                 dtype: str | torch.dtype = "float64", quirks: Quirks | None = None) -> None:
+                 dtype: str | torch.dtype = "float64", quirks: Quirks | None = None,
+                 compile: str | None = None) -> None:
         self.quirks = quirks or Quirks.clean()
         self.sampling = sampling or SamplingConfig()
         name = str(dtype).removeprefix("torch.")
         if name not in PRECISIONS:
             raise ConfigError("dtype", " or ".join(PRECISIONS), name)
-        self.geometry_dtype, self.work_dtype = PRECISIONS[name]
+        self.precision, (self.geometry_dtype, self.work_dtype) = name, PRECISIONS[name]
+        self.compile = compile or os.environ.get("NANOBRAG_COMPILE") or "auto"
+        if self.compile not in COMPILE:
+            raise ConfigError("compile", " or ".join(COMPILE), self.compile)
         device = torch.device(device or _device_of(crystal, detector))
         self.detector = detector if isinstance(detector, Detector) else Detector(detector, device=device)
         self.detector.quirks = self.quirks
@@ -98,23 +112,23 @@ class Simulator:
 
         `progress(done, total)` is called after every chunk of pixels.
         """
-        scene = self.scene()
-        index = self.rendered_pixels()
-        slow, fast = self.coordinates(index)
-        cuts = self.segments(scene, slow, fast)
-        self.summary = self._summarise(scene, cuts, index)
+        scene, raster = self.scene(), self.raster
+        cuts = self.segments(scene)
+        kernels = self.kernels(scene)
+        self.summary = self._summarise(scene, cuts, kernels)
         values = []
         for segment in cuts:
-            for part in self._parts(scene, segment):
-                values.append(self._photons(scene, segment, slow[part], fast[part]))
+            for part in self._parts(scene, segment, kernels):
+                values.append(self._photons(scene, segment, part, kernels))
                 if progress is not None:
-                    progress(part.stop, len(index))
-        return self._assemble(index, values)
+                    progress(part.stop, len(raster))
+        flat = torch.cat(values) if values else torch.zeros(0, dtype=self.geometry_dtype, device=self.device)
+        return raster.image(flat)
 
     def compute_statistics(self, image: Tensor) -> ImageStatistics:
         """Maximum, mean, rms and rmsd of an image over its rendered pixels (part A §4.7)."""
         rendered = torch.zeros(image.numel(), dtype=torch.bool)
-        rendered[self.rendered_pixels().cpu()] = True
+        rendered[self.raster.indices().cpu()] = True
         config = self.detector.config
         xmin, xmax, ymin, ymax = config.roi
         region = torch.zeros(config.spixels, config.fpixels, dtype=torch.bool)
@@ -122,28 +136,34 @@ class Simulator:
         return image_statistics(image.detach().cpu().float().numpy(), rendered.reshape(region.shape).numpy(),
                                 region.numpy(), rmsd_includes_masked=self.quirks.rmsd_counts_masked)
 
+    @cached_property
+    def raster(self) -> Raster:
+        """The pixels inside region and mask."""
+        return Raster.of(self.detector.config, self.device)
+
     def rendered_pixels(self) -> Tensor:
         """Raster indices (slow·fpixels + fast) of the pixels inside region and mask, (N,) ascending."""
-        config = self.detector.config
-        xmin, xmax, ymin, ymax = config.roi
-        rendered = np.zeros((config.spixels, config.fpixels), dtype=bool)
-        rendered[ymin:ymax + 1, xmin:xmax + 1] = True
-        if config.mask_array is not None:
-            rendered &= np.asarray(config.mask_array, dtype=bool)
-        return torch.as_tensor(np.flatnonzero(rendered), device=self.device)
+        return self.raster.indices()
 
-    def segments(self, scene: Scene, slow: Tensor, fast: Tensor) -> list[Segment]:
+    def segments(self, scene: Scene) -> list[Segment]:
         """Pieces of the raster on either side of an order-dependent fault."""
-        return segments(scene, self.choices, slow, fast, self._pixels_per_chunk(scene))
+        return segments(scene, self.choices, self.raster, self._pixels_per_chunk(scene))
 
-    def coordinates(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Slow and fast pixel numbers (N,) of raster indices (N,), in the geometry's dtype."""
-        width = self.detector.config.fpixels
-        slow = torch.div(index, width, rounding_mode="floor")
-        return slow.to(self.geometry_dtype), (index - slow * width).to(self.geometry_dtype)
+    def kernels(self, scene: Scene) -> Kernels | None:
+        """The compiled kernels, if they are wanted, cover this run and are at hand."""
+        if self.compile == "off" or not suits(scene, self.choices):
+            return None
+        samples = len(self.raster) * self._evaluations
+        return at_hand(self.precision, must=self.compile == "on", worth=samples >= WORTH_COMPILING)
 
-    def _photons(self, scene: Scene, segment: Segment, slow: Tensor, fast: Tensor) -> Tensor:
-        choices = self.choices
+    def _photons(self, scene: Scene, segment: Segment, part: slice, kernels: Kernels | None) -> Tensor:
+        choices, raster = self.choices, self.raster
+        if kernels is not None and not segment.explicit:
+            def chunk(scene: Scene) -> Tensor:
+                return Lanes(kernels, scene, choices, raster).photons(part, segment.interpolate)
+
+            return recomputed(lambda *tensors: chunk(scene.with_tensors(tensors)), *scene.tensors)
+        slow, fast = raster.coordinates(part, self.geometry_dtype)
         if segment.explicit or choices.running_product:
             def chunk(scene: Scene) -> Tensor:
                 terms = all_terms(scene, choices, slow, fast, first=segment.first)
@@ -189,8 +209,10 @@ class Simulator:
         """Whether the derivative of even a single pixel would keep too much alive."""
         return _needs_gradient(scene) and self._evaluations > self._kept_elements
 
-    def _parts(self, scene: Scene, segment: Segment) -> Iterator[slice]:
+    def _parts(self, scene: Scene, segment: Segment, kernels: Kernels | None) -> Iterator[slice]:
         size = self._pixels_per_chunk(scene)
+        if kernels is not None:
+            size = Lanes(kernels, scene, self.choices, self.raster).pixels_per_call(_needs_gradient(scene))
         for start in range(segment.start, segment.stop, size):
             yield slice(start, min(start + size, segment.stop))
 
@@ -203,19 +225,11 @@ class Simulator:
             for begin in range(0, orientations, wide):
                 yield (slice(first, min(first + tall, sources)), slice(begin, min(begin + wide, orientations)))
 
-    def _assemble(self, index: Tensor, values: list[Tensor]) -> Tensor:
-        config = self.detector.config
-        shape = (config.spixels, config.fpixels)
-        flat = torch.cat(values) if values else torch.zeros(0, dtype=self.geometry_dtype, device=self.device)
-        if len(index) == shape[0] * shape[1]:
-            return flat.reshape(shape)
-        empty = torch.zeros(shape[0] * shape[1], dtype=flat.dtype, device=self.device)
-        return empty.index_copy(0, index, flat).reshape(shape)
-
-    def _summarise(self, scene: Scene, cuts: list[Segment], index: Tensor) -> RunSummary:
+    def _summarise(self, scene: Scene, cuts: list[Segment], kernels: Kernels | None) -> RunSummary:
         latched = next((cut.start for cut in cuts if cut.latched_at is not None), None)
+        stopped = None if latched is None else int(self.raster.indices(slice(latched, latched + 1)))
         return RunSummary(self.choices.oversample, self.choices.steps, len(scene.sources.wavelength),
-                          self.choices.interpolate, None if latched is None else int(index[latched]))
+                          self.choices.interpolate, stopped, kernels is not None)
 
 
 def simulate(crystal: Crystal | CrystalConfig, detector: Detector | DetectorConfig,

@@ -209,7 +209,7 @@ def _segment_of(simulator: Simulator, scene: Scene, slow: int, fast: int):
     position = torch.nonzero(index == slow * simulator.detector.config.fpixels + fast)
     if not len(position):
         raise ValueError(f"pixel (slow {slow}, fast {fast}) is not rendered")
-    segments = simulator.segments(scene, *simulator.coordinates(index))
+    segments = simulator.segments(scene)
     return next(segment for segment in segments if segment.start <= int(position) < segment.stop)
 
 

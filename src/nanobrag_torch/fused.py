@@ -1,0 +1,282 @@
+"""The kernel in its fast form: pure functions that compile to one loop each, for any number of pixels and directions.
+
+Three ideas make it cheap. A direction (source x orientation) is a folded affine map, so that a sample costs nine
+multiplications for its indices. Indices are reduced to f = h - round(h) before anything else, so that two short
+polynomials replace the sines, and the rest may be single precision. The three axes share one division.
+
+Shapes: P pixels, J directions; pixels are float64 throughout, `work` is the dtype after the reduction of the indices.
+Sums run over contiguous J. What differs between runs is always a tensor, never a constant, so that one compilation
+serves every experiment. `kernel.py` states the same physics in the canonical program's order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .config import CrystalShape
+
+SINPI = {
+    torch.float64: (3.1415926535897927, -5.1677127800497855, 2.5501640398618677, -0.599264528825224,
+                    0.08214587881631043, -0.0073703643265304155, 0.0004659870158043378, -2.113362735205297e-05),
+    torch.float32: (3.1415926400772034, -5.167710076668315, 2.550077386528912, -0.5982904112834275,
+                    0.07765591227601387),
+}
+"""Minimax coefficients of sin(πx)/x in x² for |x| ≤ ½: greatest errors 4e-16 and 1.4e-8."""
+TINY = {torch.float64: 2.0**-300, torch.float32: 2.0**-42}
+"""Added to both sines squared: the limit at f = 0; the cube is still a normal number."""
+SPOT_EDGE = 1.0
+"""Squared radius, in units of the spot's, at which a tophat ends."""
+
+
+class Frame(NamedTuple):
+    """Where pixels lie and what multiplies their sums; all float64, made by `lanes.frame`.
+
+    raster (5,): first ordinal, 1/width, width, fast and slow number of the region's corner. axes (3, 3), metres: one
+    pixel along fast, one along slow, position of the (sub-)pixel of number (0, 0). omega (3,): solid angle
+    c₀ + c₁/R² + c₂/R³. form (7,): a quadratic form of the direction, as in `quadratic`. sensor (7,): normal, then
+    c₀, c₁, e₁, e₂ of the captured fraction c₀ + c₁(exp(e₁/ρ) - exp(e₂/ρ)).
+    """
+
+    raster: Tensor
+    axes: Tensor
+    omega: Tensor
+    form: Tensor
+    sensor: Tensor
+
+
+def sight(ordinal: Tensor, frame: Frame) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Unit directions x, y, z and 1/R (P,) in 1/m of pixels numbered along the raster (part B §3.4)."""
+    first, per_width, width, fast_corner, slow_corner = frame.raster.unbind()
+    number = ordinal + first
+    row = torch.floor((number + 0.5) * per_width)
+    fast, slow = number - row * width + fast_corner, row + slow_corner
+    along, up, origin = frame.axes.unbind()
+    x = fast * along[0] + (slow * up[0] + origin[0])
+    y = fast * along[1] + (slow * up[1] + origin[1])
+    z = fast * along[2] + (slow * up[2] + origin[2])
+    inverse = torch.rsqrt(x * x + y * y + z * z)
+    return x * inverse, y * inverse, z * inverse, inverse
+
+
+def quadratic(form: Tensor, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+    """q₀ + q₁x² + q₂y² + q₃z² + q₄xy + q₅xz + q₆yz; form (7, ...) broadcasts against the coordinates."""
+    return form[0] + x * (form[1] * x + form[4] * y + form[5] * z) + y * (form[2] * y + form[6] * z) + form[3] * z * z
+
+
+def solid_angle(frame: Frame, inverse: Tensor) -> Tensor:
+    """Solid angle (P,) at 1/R (P,) (part B §3.6)."""
+    return frame.omega[0] + inverse * inverse * (frame.omega[1] + frame.omega[2] * inverse)
+
+
+def captured(frame: Frame, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+    """Captured fraction (P,) along unit directions (part B §3.7)."""
+    slant = 1.0 / (x * frame.sensor[0] + y * frame.sensor[1] + z * frame.sensor[2])
+    through = torch.exp(frame.sensor[5] * slant) - torch.exp(frame.sensor[6] * slant)
+    return frame.sensor[3] + frame.sensor[4] * through
+
+
+def look(ordinal: Tensor, frame: Frame) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Unit directions x, y, z, solid angle, value of the form and captured fraction, each (P,)."""
+    x, y, z, inverse = sight(ordinal, frame)
+    return x, y, z, solid_angle(frame, inverse), quadratic(frame.form, x, y, z), captured(frame, x, y, z)
+
+
+def indices(x: Tensor, y: Tensor, z: Tensor, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """h, k, l of directions under affine maps (12, ...): three rows of x, y, z, 1 (part B §6.1)."""
+    h = maps[0] * x + maps[1] * y + maps[2] * z + maps[3]
+    k = maps[4] * x + maps[5] * y + maps[6] * z + maps[7]
+    l = maps[8] * x + maps[9] * y + maps[10] * z + maps[11]  # noqa: E741
+    return h, k, l
+
+
+def offset(index: Tensor, work: torch.dtype) -> Tensor:
+    """Distance to the nearest node, the lower one of a tie."""
+    return (index - torch.ceil(index - 0.5)).to(work)
+
+
+def sine_squared(x: Tensor) -> Tensor:
+    """sin²(πx) for |x| ≤ ½."""
+    coefficients = SINPI[x.dtype]
+    squared = x * x
+    value = coefficients[-1] * squared + coefficients[-2]
+    for coefficient in coefficients[-3::-1]:
+        value = value * squared + coefficient
+    return torch.square(value * x)
+
+
+def grating(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> Tensor:
+    """Π sin²(πNf)/(N sin(πf))² over the axes, 1 at a node (part B §7)."""
+    numerator = denominator = 1.0
+    for axis in range(3):
+        phase = lattice[axis] * f[axis]
+        numerator = numerator * (sine_squared(phase - torch.round(phase)) * lattice[3 + axis] + TINY[lattice.dtype])
+        denominator = denominator * (sine_squared(f[axis]) + TINY[lattice.dtype])
+    return numerator / denominator
+
+
+def sphere(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> Tensor:
+    """(3(sin x/x - cos x)/x²)² with x² = Σ(Nf)²·fudge·π², by its series below `lattice[13]` (part B §7)."""
+    squared = sum(torch.square(f[axis] * lattice[axis]) for axis in range(3)) * lattice[12]
+    near = squared < lattice[13]
+    safe = torch.where(near, torch.ones_like(squared), squared)
+    x = torch.sqrt(safe)
+    direct = 3.0 * (torch.sin(x) / x - torch.cos(x)) / safe
+    s = torch.where(near, squared, torch.zeros_like(squared))
+    series = 1.0 - s / 10.0 * (1.0 - s / 28.0 * (1.0 - s / 54.0 * (1.0 - s / 88.0 * (1.0 - s / 130.0 * (
+        1.0 - s / 180.0)))))
+    return torch.square(torch.where(near, series, direct))
+
+
+def radius_squared(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> Tensor:
+    """Squared spot radius by the quadratic form `lattice[6:12]` (xx, yy, zz, 2xy, 2xz, 2yz), times `lattice[12]`."""
+    x, y, z = f
+    return (x * (lattice[6] * x + lattice[9] * y + lattice[10] * z) + y * (lattice[7] * y + lattice[11] * z)
+            + lattice[8] * z * z) * lattice[12]
+
+
+def gaussian(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> Tensor:
+    """exp(-radius²) with the steepness in `lattice[12]` (part B §7)."""
+    return torch.exp(-radius_squared(f, lattice))
+
+
+def tophat(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> Tensor:
+    """1 inside of the spot, 0 outside (part B §7)."""
+    return (radius_squared(f, lattice) < SPOT_EDGE).to(lattice.dtype)
+
+
+SHAPES = {CrystalShape.SQUARE: grating, CrystalShape.ROUND: sphere, CrystalShape.GAUSS: gaussian,
+          CrystalShape.TOPHAT: tophat}
+"""F_latt² of each shape as a function of offsets and lattice (14,), 1 at its greatest."""
+
+
+def spot(shape: CrystalShape, at: tuple[Tensor, Tensor, Tensor], maps: Tensor, lattice: Tensor) -> Tensor:
+    """F_latt² (1 at its greatest) of directions under affine maps, in the dtype of `lattice`."""
+    h, k, l = indices(*at, maps)  # noqa: E741
+    return SHAPES[shape]((offset(h, lattice.dtype), offset(k, lattice.dtype), offset(l, lattice.dtype)), lattice)
+
+
+def one_direction(shape: CrystalShape, ordinal: Tensor, total: Tensor, factor: Tensor, frame: Frame, maps: Tensor,
+                  lattice: Tensor) -> Tensor:
+    """total + F_latt²·factor·form·solid angle, each (P,), for the direction of maps (12,)."""
+    x, y, z, inverse = sight(ordinal, frame)
+    intensity = spot(shape, (x, y, z), maps, lattice).to(total.dtype)
+    return total + intensity * factor * quadratic(frame.form, x, y, z) * solid_angle(frame, inverse)
+
+
+def many_directions(shape: CrystalShape, x: Tensor, y: Tensor, z: Tensor, factor: Tensor | None, maps: Tensor,
+                    forms: Tensor, lattice: Tensor) -> Tensor:
+    """Σ over J of form·F_latt²·factor, (P,), at unit directions (P,); maps (12, J), forms (7, J), factor (P, J)."""
+    at = x[:, None], y[:, None], z[:, None]
+    intensity = spot(shape, at, maps, lattice) * quadratic(forms, *at).to(lattice.dtype)
+    if factor is not None:
+        intensity = intensity * factor.to(lattice.dtype)
+    return intensity.sum(-1).to(x.dtype)
+
+
+def nearest_along(ordinal: Tensor, frame: Frame, maps: Tensor, table: Tensor, box: Tensor) -> Tensor:
+    """Value of a table (n,) at the node nearest to each pixel's index, (P,); box as for `nearest`."""
+    x, y, z, _ = sight(ordinal, frame)
+    return nearest(indices(x, y, z, maps), table, box)
+
+
+def nearest_everywhere(x: Tensor, y: Tensor, z: Tensor, maps: Tensor, table: Tensor, box: Tensor) -> Tensor:
+    """The same of many directions, (P, J)."""
+    return nearest(indices(x[:, None], y[:, None], z[:, None], maps), table, box)
+
+
+def nearest(hkl: tuple[Tensor, Tensor, Tensor], table: Tensor, box: Tensor) -> Tensor:
+    """Value of a table at the nearest node, at the border beyond (part B §6.2).
+
+    table (n,): row by row, bordered; box (6,): index of the first row, column and layer, then their numbers.
+    """
+    place = 0.0
+    for axis in range(3):
+        node = torch.ceil(hkl[axis] - 0.5) - box[axis]
+        place = place * box[3 + axis] + torch.clamp(torch.minimum(node, box[3 + axis] - 1.0), min=0.0)
+    return table[place.to(torch.int64)]
+
+
+def tricubic(hkl: tuple[Tensor, Tensor, Tensor], table: Tensor, box: Tensor,
+             plane: Callable[..., Tensor] | None = None) -> Tensor:
+    """Value of a table by 4-point Lagrange interpolation (part B §6.3) at indices (Q,) each, (Q,).
+
+    table and box as for `nearest`; the caller keeps the indices within reach. plane: how `bicubic` is evaluated.
+    """
+    first, weights = _four_nodes(hkl[0], box[0], box[3])
+    evaluate = plane or bicubic
+    return sum(weight * evaluate(first + layer, hkl[1], hkl[2], table, box) for layer, weight in enumerate(weights))
+
+
+def bicubic(row: Tensor, k: Tensor, l: Tensor, table: Tensor, box: Tensor) -> Tensor:  # noqa: E741
+    """The same within one plane of the table, of whole number row (Q,)."""
+    (k_first, k_weights), (l_first, l_weights) = _four_nodes(k, box[1], box[4]), _four_nodes(l, box[2], box[5])
+    total = 0.0
+    for j in range(4):
+        start = torch.clamp(((row * box[4] + k_first + j) * box[5] + l_first).to(torch.int64), min=0)
+        total = total + k_weights[j] * sum(l_weights[m] * table[start + m] for m in range(4))
+    return total
+
+
+def _four_nodes(index: Tensor, first: Tensor, count: Tensor) -> tuple[Tensor, list[Tensor]]:
+    floor = torch.floor(index)
+    t = index - floor
+    before, after, beyond = t + 1.0, t - 1.0, t - 2.0
+    weights = [t * after * beyond / -6.0, before * after * beyond / 2.0, before * t * beyond / -2.0,
+               before * t * after / 6.0]
+    return torch.clamp(torch.minimum(floor - 1.0 - first, count - 4.0), min=0.0), weights
+
+
+def sine_and_slope(x: Tensor) -> tuple[Tensor, Tensor]:
+    """sin(πx) and its derivative for |x| ≤ ½."""
+    coefficients = SINPI[x.dtype]
+    squared = x * x
+    value, slope = coefficients[-1], (2 * len(coefficients) - 1) * coefficients[-1]
+    for power in range(len(coefficients) - 2, -1, -1):
+        value = value * squared + coefficients[power]
+        slope = slope * squared + (2 * power + 1) * coefficients[power]
+    return value * x, slope
+
+
+def grating_slopes(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> tuple[Tensor, ...]:
+    """`grating` and its derivatives by the three offsets."""
+    values, rates = [], []
+    for axis in range(3):
+        phase = lattice[axis] * f[axis]
+        many, many_slope = sine_and_slope(phase - torch.round(phase))
+        one, one_slope = sine_and_slope(f[axis])
+        below = 1.0 / (torch.square(one) + TINY[one.dtype])
+        value = (torch.square(many) * lattice[3 + axis] + TINY[one.dtype]) * below
+        values.append(value)
+        rates.append(2.0 * below * (many * many_slope * lattice[axis] * lattice[3 + axis] - value * one * one_slope))
+    a, b, c = values
+    return a * b * c, rates[0] * b * c, a * rates[1] * c, a * b * rates[2]
+
+
+def gaussian_slopes(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> tuple[Tensor, ...]:
+    """`gaussian` and its derivatives by the three offsets."""
+    x, y, z = f
+    value = gaussian(f, lattice)
+    steep = -lattice[12] * value
+    return (value, steep * (2.0 * lattice[6] * x + lattice[9] * y + lattice[10] * z),
+            steep * (2.0 * lattice[7] * y + lattice[9] * x + lattice[11] * z),
+            steep * (2.0 * lattice[8] * z + lattice[10] * x + lattice[11] * y))
+
+
+SLOPES = {CrystalShape.SQUARE: grating_slopes, CrystalShape.GAUSS: gaussian_slopes}
+"""F_latt² with its derivatives, for the shapes that are refined."""
+
+
+def slopes(shape: CrystalShape, x: Tensor, y: Tensor, z: Tensor, maps: Tensor, forms: Tensor,
+           lattice: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Derivatives of each term of `many_directions` by its form, h, k and l, (P, J) in the dtype of `lattice`;
+    those by the indices hold the form's value. A factor is left to the caller."""
+    at = x[:, None], y[:, None], z[:, None]
+    h, k, l = indices(*at, maps)  # noqa: E741
+    f = offset(h, lattice.dtype), offset(k, lattice.dtype), offset(l, lattice.dtype)
+    intensity, by_h, by_k, by_l = SLOPES[shape](f, lattice)
+    weight = quadratic(forms, *at).to(lattice.dtype)
+    return intensity, weight * by_h, weight * by_k, weight * by_l

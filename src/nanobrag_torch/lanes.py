@@ -1,0 +1,265 @@
+"""A run on the fast kernels: scene and choices folded into their operands, pixels to photons.
+
+Covers flat detectors without resolution cut-off and without factors that multiply the running sum; everything else,
+and whatever is asked for in the program's own order of operations, stays with `integrate`.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property, partial
+
+import torch
+from torch import Tensor
+
+from .config import CrystalShape
+from .constants import SMALLEST_NORMAL
+from .fused import SLOPES, Frame, indices, tricubic
+from .kernel import Pass, passes
+from .packages import Kernels, differentiated
+from .physics.lattice_factor import ROUND_SCALE, SPOT_SIZE
+from .physics.structure_factor import BORDER, within_tricubic_range
+from .raster import Raster
+from .scene import Choices, Place, Scene
+from .sums import direction_sum
+
+FEW = 4
+"""Directions that are cheaper one by one, geometry included, than side by side."""
+SERIES_BELOW = 0.25
+"""Square of the argument under which a round crystal's transform is summed as a series."""
+SAMPLES = {False: 2**21, True: 2**19}
+"""Pixels x directions of one call; fewer where an array of that size is made."""
+PIXELS = 2**17
+"""Most pixels of one call."""
+
+
+def suits(scene: Scene, choices: Choices) -> bool:
+    """Whether the fast kernels cover this run and the derivatives that are asked of it."""
+    if scene.scale.device.type != "cpu" or scene.scale.dtype != torch.float64:
+        return False
+    if choices.running_product or choices.culling or choices.curved:
+        return False
+    if not any(map(differentiated, scene.tensors)):
+        return True
+    table = () if scene.grid is None else (scene.grid.values,)
+    return choices.shape in SLOPES and not any(map(differentiated, (*scene.lattice, *table)))
+
+
+class Lanes:
+    """Operands of a run's kernels; pure functions of the scene."""
+
+    def __init__(self, kernels: Kernels, scene: Scene, choices: Choices, raster: Raster) -> None:
+        self.kernels, self.scene, self.choices, self.raster = kernels, scene, choices, raster
+        self.shape = choices.shape
+        self.passes = passes(choices)
+
+    def pixels_per_call(self, differentiated: bool) -> int:
+        """Pixels of a call: bounded by what stays in the processor's cache."""
+        lists = differentiated or self.scene.grid is not None
+        return max(1, min(PIXELS, SAMPLES[lists] // self.directions))
+
+    @property
+    def directions(self) -> int:
+        """Number of source x orientation pairs."""
+        return self.scene.directions.shift.shape[:2].numel()
+
+    def photons(self, part: slice, interpolate: bool) -> Tensor:
+        """Photons (n,) in rendered pixels start..stop."""
+        ordinal, first = self._ordinals(part)
+        total = torch.zeros_like(ordinal)
+        for step in self.passes:
+            total = self._add_pass(total, ordinal, first, step, interpolate)
+        total = total * (self.scene.scale * self._peak)
+        if self.choices.watery:
+            total = total + self._water(ordinal, first)
+        return total * self._ends(ordinal, first)
+
+    def _ordinals(self, part: slice) -> tuple[Tensor, float]:
+        if self.raster.chosen is not None:
+            return self.raster.chosen[part].to(torch.float64), 0.0
+        return torch.arange(part.stop - part.start, dtype=torch.float64), float(part.start)
+
+    def _add_pass(self, total: Tensor, ordinal: Tensor, first: float, step: Pass, interpolate: bool) -> Tensor:
+        few = self.directions <= FEW
+        frame = self.frame(first, step, with_omega=self._place(Place.TERM, "omega"), with_capture=self._captures)
+        if not few:
+            x, y, z, omega, _, capture = self.kernels("look", ordinal, *frame)
+            factors = self._factors(x, y, z, interpolate)
+            return total + omega * capture * direction_sum(self.kernels, self.shape, x, y, z, factors, self.maps,
+                                                           self.forms, self.lattice)
+        own = total if not self._captures else torch.zeros_like(total)
+        for direction in range(self.directions):
+            maps = self.maps[:, direction].contiguous()
+            posed = frame._replace(form=self.forms[:, direction].contiguous())
+            factor = self._factor_along(ordinal, posed, maps, interpolate)
+            own = self.kernels(f"one {self.shape.value}", ordinal, own, factor, *posed, maps, self.lattice)
+        if not self._captures:
+            return own
+        return total + own * self.kernels("look", ordinal, *frame)[5]
+
+    # --- what multiplies the sums -------------------------------------------------------------------------------
+
+    def _place(self, place: Place, factor: str) -> bool:
+        """Whether a factor enters there; with a single evaluation of geometry all places are the same."""
+        chosen = getattr(self.choices, f"{factor}_place")
+        if len(self.passes) == 1 and chosen is Place.END:
+            chosen = Place.TERM
+        return chosen is place
+
+    @property
+    def _captures(self) -> bool:
+        return self.choices.absorbing and self._place(Place.TERM, "capture")
+
+    def _ends(self, ordinal: Tensor, first: float) -> Tensor | float:
+        """What multiplies the whole sum of a pixel (part B §3.8)."""
+        ends: Tensor | float = 1.0
+        if self._place(Place.END, "omega") or self._place(Place.END, "polar"):
+            frame = self.frame(first, self.passes[0], with_omega=self._place(Place.END, "omega"), with_capture=False)
+            if self._place(Place.END, "polar"):
+                frame = frame._replace(form=self._polar_forms[:, 0].contiguous())
+            _, _, _, omega, polar, _ = self.kernels("look", ordinal, *frame)
+            ends = omega * polar
+        if self.choices.absorbing and self._place(Place.END, "capture"):
+            last = next(step for step in self.passes if step.layer == self.choices.layers - 1)
+            frame = self.frame(first, last, with_omega=False, with_capture=True)
+            ends = ends * self.kernels("look", ordinal, *frame)[5]
+        return ends
+
+    def _water(self, ordinal: Tensor, first: float) -> Tensor:
+        """Photons of diffuse scattering before the final factors (part B §8)."""
+        if self.choices.quirks.water_scaling:
+            return self.scene.scale * self.scene.background * self._folded(ordinal, first)
+        sources = len(self.scene.sources.wavelength)
+        mean = self.forms[:, ::self.directions // sources].mean(-1)
+        diffuse = torch.zeros_like(ordinal)
+        for step in self.passes:
+            frame = self.frame(first, step, with_omega=self._place(Place.TERM, "omega"), with_capture=self._captures)
+            _, _, _, omega, polar, capture = self.kernels("look", ordinal, *frame._replace(form=mean))
+            diffuse = diffuse + omega * polar * capture
+        return self.scene.background * diffuse / self.choices.oversample**2
+
+    def _folded(self, ordinal: Tensor, first: float) -> Tensor | float:
+        """Final factors that a single evaluation has taken into its sum."""
+        if len(self.passes) > 1:
+            return 1.0
+        ends = {factor: getattr(self.choices, f"{factor}_place") is Place.END
+                for factor in ("omega", "polar", "capture")}
+        frame = self.frame(first, self.passes[0], with_omega=ends["omega"],
+                           with_capture=ends["capture"] and self.choices.absorbing)
+        form = self._polar_forms[:, 0].contiguous() if ends["polar"] else self._unit_form
+        _, _, _, omega, polar, capture = self.kernels("look", ordinal, *frame._replace(form=form))
+        return omega * polar * capture
+
+    # --- operands -----------------------------------------------------------------------------------------------
+
+    def frame(self, first: float, step: Pass, *, with_omega: bool, with_capture: bool) -> Frame:
+        """Geometry of one sub-pixel and layer (part B §§3.4 to 3.7); the form is 1."""
+        geometry, choices, raster = self.scene.geometry, self.choices, self.raster
+        pixel, zero = geometry.pixel_size, torch.zeros_like(geometry.pixel_size)
+        columns, corner = (raster.width, (0, 0)) if raster.chosen is not None else (
+            raster.columns, (raster.left, raster.bottom))
+        along, up = pixel * geometry.fdet, pixel * geometry.sdet
+        origin = (geometry.pix0 + step.layer * geometry.layer_depth * geometry.odet
+                  + (step.sub_fast + 0.5) / choices.oversample * along
+                  + (step.sub_slow + 0.5) / choices.oversample * up)
+        area = torch.stack((zero + 1.0, zero, zero))
+        if with_omega and choices.point_pixel:
+            area = torch.stack((zero, zero + 1.0, zero))
+        elif with_omega:
+            area = torch.stack((zero, zero, pixel * pixel * geometry.close_distance))
+        passed = -geometry.layer_depth * geometry.attenuation
+        sensor = (torch.stack((zero, zero + 1.0, step.layer * passed, (step.layer + 1) * passed)) if with_capture
+                  else torch.stack((zero + 1.0, zero, zero, zero)))
+        return Frame(torch.tensor([first, 1.0 / columns, columns, *corner], dtype=torch.float64),
+                     torch.stack((along, up, origin)), area, self._unit_form, torch.cat((geometry.odet, sensor)))
+
+    @cached_property
+    def _unit_form(self) -> Tensor:
+        return torch.tensor([1.0, 0, 0, 0, 0, 0, 0], dtype=torch.float64)
+
+    @cached_property
+    def maps(self) -> Tensor:
+        """Affine maps (12, J), sources outer."""
+        directions = self.scene.directions
+        folded = torch.cat((directions.maps, directions.shift[..., None]), dim=-1)
+        return folded.reshape(-1, 12).T.contiguous()
+
+    @cached_property
+    def forms(self) -> Tensor:
+        """Weight and polarisation of every direction as quadratic forms (7, J)."""
+        scene, choices = self.scene, self.choices
+        sources, orientations = scene.directions.shift.shape[:2]
+        forms = self._unit_form[:, None].expand(7, sources)
+        if self._place(Place.TERM, "polar"):
+            # a single evaluation takes the first ray's polarisation for all
+            forms = (self._polar_forms if choices.polar_place is Place.TERM
+                     else self._polar_forms[:, :1].expand(7, sources))
+        if not choices.quirks.source_weights_ignored:
+            forms = forms * scene.sources.weight
+        return forms.repeat_interleave(orientations, dim=1).contiguous()
+
+    @cached_property
+    def _polar_forms(self) -> Tensor:
+        """½(1 + dᵀQd) of every source, (7, S) (part B §5.5)."""
+        Q = self.scene.polar_forms
+        if self.choices.unpolarized:
+            return self._unit_form[:, None].expand(7, len(Q))
+        half = torch.full_like(Q[:, 0, 0], 0.5)
+        return torch.stack((half, 0.5 * Q[:, 0, 0], 0.5 * Q[:, 1, 1], 0.5 * Q[:, 2, 2], Q[:, 0, 1], Q[:, 0, 2],
+                            Q[:, 1, 2]))
+
+    @cached_property
+    def lattice(self) -> Tensor:
+        """What the shape transform needs, (14,) in the working dtype; see `fused.SHAPES`."""
+        lattice, form = self.scene.lattice, self.scene.lattice.radius_form
+        steepness = {CrystalShape.SQUARE: 1.0, CrystalShape.ROUND: math.pi**2, CrystalShape.GAUSS: 2.0 / SPOT_SIZE,
+                     CrystalShape.TOPHAT: 1.0 / SPOT_SIZE**2}[self.shape] * lattice.fudge
+        literal = self.choices.quirks.sinc3_cancellation and self.kernels.work is torch.float64
+        entries = (*lattice.cells, *(1.0 / (lattice.cells * lattice.cells)), form[0, 0], form[1, 1], form[2, 2],
+                   2.0 * form[0, 1], 2.0 * form[0, 2], 2.0 * form[1, 2], steepness,
+                   torch.full_like(lattice.fudge, SMALLEST_NORMAL if literal else SERIES_BELOW))
+        return torch.stack(entries).to(self.kernels.work)
+
+    @property
+    def _peak(self) -> Tensor:
+        """F_cell²·F_latt² at the greatest, without what varies."""
+        volume = torch.prod(self.scene.lattice.cells)
+        height = volume * ROUND_SCALE if self.shape is CrystalShape.ROUND else volume
+        return torch.square(height if self.scene.grid is not None else height * self.scene.default_F)
+
+    # --- structure factors --------------------------------------------------------------------------------------
+
+    @cached_property
+    def _box(self) -> Tensor:
+        grid = self.scene.grid
+        return torch.tensor([*(low - BORDER for low in grid.low), *grid.shape], dtype=torch.float64)
+
+    @cached_property
+    def _squares(self) -> Tensor:
+        return torch.square(self.scene.grid.values)
+
+    def _factor_along(self, ordinal: Tensor, frame: Frame, maps: Tensor, interpolate: bool) -> Tensor:
+        """F_cell² (n,) for one direction; 1 where it is the same everywhere."""
+        if self.scene.grid is None:
+            return torch.ones_like(ordinal)
+        nearest = self.kernels("nearest along", ordinal, *frame, maps, self._squares, self._box)
+        if not interpolate:
+            return nearest
+        x, y, z, *_ = self.kernels("look", ordinal, *frame)
+        return self._interpolated(indices(x, y, z, maps), nearest)
+
+    def _factors(self, x: Tensor, y: Tensor, z: Tensor, interpolate: bool) -> Tensor | None:
+        """F_cell² (n, J) for all directions."""
+        if self.scene.grid is None:
+            return None
+        nearest = self.kernels("nearest", x, y, z, self.maps, self._squares, self._box)
+        if not interpolate:
+            return nearest
+        return self._interpolated(indices(x[:, None], y[:, None], z[:, None], self.maps), nearest)
+
+    def _interpolated(self, hkl: tuple[Tensor, Tensor, Tensor], nearest: Tensor) -> Tensor:
+        """F_cell² by interpolation where the table reaches, else the nearest."""
+        grid = self.scene.grid
+        flat = tuple(index.reshape(-1) for index in hkl)
+        smooth = tricubic(flat, grid.values, self._box, partial(self.kernels, "bicubic"))
+        return torch.where(within_tricubic_range(grid, *hkl), torch.square(smooth).reshape(nearest.shape), nearest)

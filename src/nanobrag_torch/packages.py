@@ -1,0 +1,280 @@
+"""The fast kernels as compiled packages: made once per machine and precision, kept on disk, loaded in a moment.
+
+A package holds every operation of `operations()`, compiled ahead of time for any number of pixels and directions;
+using it imports no compiler. Each operation has its own dynamic sizes; those that a call does not want get a few
+elements, which costs less than a microsecond each and lets one compilation serve them all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from . import fused
+from .config import CrystalShape
+
+SHARED = "shared"
+WORK = {SHARED: torch.float64, "float64": torch.float64, "mixed": torch.float32}
+"""Packages: what every precision needs, and each precision with the dtype that follows the reduction of indices."""
+PRECISIONS = ("float64", "mixed")
+PIXELS, DIRECTIONS = 4096, 128
+"""Sizes for which the compiler arranges its loops; any size runs."""
+FEWEST = 2
+"""Size of what a call does not want."""
+
+_SIZES = {
+    "pixels": ("P",), "sum": ("P", "J"), "maps": (12, "J"), "forms": (7, "J"), "map": (12,), "lattice": (14,),
+    "raster": (5,), "axes": (3, 3), "omega": (3,), "form": (7,), "sensor": (7,), "table": ("N",), "box": (6,),
+}
+_FRAME = ("raster", "axes", "omega", "form", "sensor")
+_AT = ("pixels", "pixels", "pixels")
+
+
+class Operation(NamedTuple):
+    """A function of tensors whose sizes are those of `_SIZES`: numbers, or letters for what may be any size."""
+
+    name: str
+    function: Callable[..., Any]
+    operands: tuple[str, ...]
+    results: int = 1
+
+    def example(self, work: torch.dtype, pixels: int, directions: int) -> tuple[Tensor, ...]:
+        """Operands of these sizes."""
+        known = {"P": pixels, "J": directions, "N": max(64, pixels)}
+        return tuple(
+            torch.ones([known.get(size, size) for size in _SIZES[operand]],
+                       dtype=work if operand == "lattice" else torch.float64) for operand in self.operands)
+
+    def dynamic(self) -> tuple[dict[int, Any] | None, ...]:
+        """Which sizes of each operand may change."""
+        from torch.export import Dim
+
+        letters = {letter: Dim(f"{letter}_{self.name.replace(' ', '_')}", min=FEWEST, max=2**40) for letter in "PJN"}
+        return tuple({place: letters[size] for place, size in enumerate(_SIZES[operand]) if size in letters} or None
+                     for operand in self.operands)
+
+
+def operations(package: str) -> Iterator[Operation]:
+    """Everything that a package holds, in its order."""
+    if package == SHARED:
+        yield Operation("look", _look, ("pixels", *_FRAME), 6)
+        yield Operation("nearest along", _nearest_along, ("pixels", *_FRAME, "map", "table", "box"))
+        yield Operation("nearest", fused.nearest_everywhere, (*_AT, "maps", "table", "box"))
+        yield Operation("bicubic", fused.bicubic, (*_AT, "table", "box"))
+        return
+    for shape in CrystalShape:
+        yield Operation(f"one {shape.value}", partial(_one, shape), (*_AT, *_FRAME, "map", "lattice"))
+        yield Operation(f"many {shape.value}", partial(_many, shape), (*_AT, "maps", "forms", "lattice"))
+        yield Operation(f"many weighted {shape.value}", partial(fused.many_directions, shape),
+                        (*_AT, "sum", "maps", "forms", "lattice"))
+        if shape in fused.SLOPES:
+            yield Operation(f"slopes {shape.value}", partial(fused.slopes, shape),
+                            (*_AT, "maps", "forms", "lattice"), 4)
+
+
+class Package:
+    """A compiled package, loaded."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        work = WORK[name]
+        self._runner = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)
+        self._idle = {operation.name: operation.example(work, FEWEST, FEWEST) for operation in operations(name)}
+        counts = [operation.results for operation in operations(name)]
+        self._places = {operation: (sum(counts[:place]), counts[place]) for place, operation in enumerate(self._idle)}
+
+    def run(self, name: str, operands: tuple[Tensor, ...]) -> Any:
+        """The result of one operation."""
+        flat = [tensor for other, idle in self._idle.items() for tensor in (operands if other == name else idle)]
+        results = self._runner.boxed_run(flat)
+        start, count = self._places[name]
+        return results[start] if count == 1 else tuple(results[start:start + count])
+
+
+class Kernels:
+    """The operations of one precision: compiled where packages are given, else evaluated eagerly.
+
+    Differentiation, and anything that asks for it, always takes the eager function, which is the same one.
+    """
+
+    def __init__(self, precision: str, packages: dict[str, Path] | None = None) -> None:
+        self.work = WORK[precision]
+        self._functions, self._packages = {}, {}
+        for name in (SHARED, precision):
+            package = Package(name, packages[name]) if packages else None
+            for operation in operations(name):
+                self._functions[operation.name] = operation.function
+                self._packages[operation.name] = package
+
+    def __call__(self, name: str, *operands: Tensor) -> Any:
+        """The result of an operation: a tensor, or a tuple of them."""
+        package = self._packages[name]
+        if package is None or operands[0].numel() < FEWEST or any(map(differentiated, operands)):
+            return self._functions[name](*operands)
+        return package.run(name, tuple(operand.contiguous() for operand in operands))
+
+
+def at_hand(precision: str, *, must: bool, worth: bool) -> Kernels | None:
+    """The compiled kernels of a precision, made first if they must be there or are worth the wait.
+
+    Raises `RuntimeError` where they must be there and cannot.
+    """
+    kernels = load(precision)
+    if kernels is not None or precision not in PRECISIONS or not (must or worth and available()):
+        return kernels
+    warm_up((precision,))
+    return load(precision)
+
+
+def load(precision: str) -> Kernels | None:
+    """The compiled kernels of a precision if their packages are on disk and run here."""
+    if precision not in PRECISIONS:
+        return None
+    return _loaded(precision, (package_path(SHARED), package_path(precision)))
+
+
+def differentiated(tensor: Tensor) -> bool:
+    """Whether a derivative is or may be taken through a tensor."""
+    return (torch.is_grad_enabled() and tensor.requires_grad
+            or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+            or torch.autograd.forward_ad.unpack_dual(tensor).tangent is not None)
+
+
+def available() -> bool:
+    """Whether packages can be made here: there is a C++ compiler."""
+    return shutil.which(_compiler()) is not None
+
+
+def cache_directory() -> Path:
+    """Where packages are kept: $NANOBRAG_CACHE, or the user's cache folder."""
+    given = os.environ.get("NANOBRAG_CACHE")
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nanobrag_torch"
+
+
+def package_path(package: str) -> Path:
+    """The file of a package; its name changes with these sources, torch and the processor."""
+    return cache_directory() / f"{package}-{_fingerprint()}.pt2"
+
+
+def compile_package(package: str, target: Path) -> None:
+    """Compile the operations of a package; it takes the place of the target when it is whole."""
+    from torch._inductor import aoti_compile_and_package, config
+    from torch.export import export
+
+    chosen = list(operations(package))
+    examples = tuple(operation.example(WORK[package], PIXELS + 64 * place, DIRECTIONS + 8 * place)
+                     for place, operation in enumerate(chosen))
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    made = target.with_name(f"{target.stem}.{os.getpid()}.pt2")
+    with config.patch(_COMPILER_CONFIG), torch.no_grad():
+        program = export(_All(chosen), (examples,), dynamic_shapes=(tuple(each.dynamic() for each in chosen),))
+        aoti_compile_and_package(program, package_path=str(made))
+    os.replace(made, target)
+
+
+def warm_up(precisions: tuple[str, ...] = PRECISIONS) -> list[str]:
+    """Make the packages that are missing, each in a process of its own; returns their names.
+
+    Raises `RuntimeError` with the compiler's last words where that fails.
+    """
+    missing = [package for package in (*precisions, SHARED) if not package_path(package).exists()]
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for package, words in zip(missing, pool.map(partial(_compile_apart, scratch), missing), strict=True):
+            if words:
+                raise RuntimeError(f"compiling the {package} kernels failed: {words}")
+    _loaded.cache_clear()
+    return missing
+
+
+def _compile_apart(scratch: str, package: str) -> str:
+    """Compile in a process of its own, so that this one never imports the compiler; its last words if it fails."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "nanobrag_torch.packages", package], check=False, text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=dict(os.environ, TORCHINDUCTOR_CACHE_DIR=scratch))
+    return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+
+
+_COMPILER_CONFIG = {
+    # one loop per operation: nothing between the Miller indices and the sum leaves the registers
+    "realize_opcount_threshold": 200, "realize_acc_reads_threshold": 100,
+    "cpp.enable_floating_point_contract_flag": "fast",
+    # the number of threads is that of the run, not of the compilation
+    "cpp.dynamic_threads": True,
+    # the processor's own list is believed; trying each instruction set takes seconds
+    "cpp.vec_isa_ok": True,
+    "assert_indirect_indexing": False,
+}
+
+
+class _All(torch.nn.Module):
+    def __init__(self, chosen: list[Operation]) -> None:
+        super().__init__()
+        self.chosen = chosen
+
+    def forward(self, operands: tuple[tuple[Tensor, ...], ...]) -> list[Any]:
+        return [operation.function(*own) for operation, own in zip(self.chosen, operands, strict=True)]
+
+
+@lru_cache
+def _loaded(precision: str, paths: tuple[Path, Path]) -> Kernels | None:
+    if not all(path.exists() for path in paths):
+        return None
+    try:
+        return Kernels(precision, dict(zip((SHARED, precision), paths, strict=True)))
+    except RuntimeError:
+        return None
+
+
+@lru_cache
+def _fingerprint() -> str:
+    digest = hashlib.sha256()
+    for module in (fused.__file__, __file__):
+        digest.update(Path(module).read_bytes())
+    digest.update(f"{torch.__version__} {platform.platform()} {_processor()}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as stream:
+            return next((line for line in stream if line.startswith("flags")), "")
+    except OSError:
+        return platform.processor()
+
+
+def _compiler() -> str:
+    return os.environ.get("CXX", "g++")
+
+
+def _one(shape: CrystalShape, ordinal: Tensor, total: Tensor, factor: Tensor, *rest: Tensor) -> Tensor:
+    return fused.one_direction(shape, ordinal, total, factor, fused.Frame(*rest[:5]), *rest[5:])
+
+
+def _many(shape: CrystalShape, x: Tensor, y: Tensor, z: Tensor, *rest: Tensor) -> Tensor:
+    return fused.many_directions(shape, x, y, z, None, *rest)
+
+
+def _look(ordinal: Tensor, *frame: Tensor) -> tuple[Tensor, ...]:
+    return fused.look(ordinal, fused.Frame(*frame))
+
+
+def _nearest_along(ordinal: Tensor, *operands: Tensor) -> Tensor:
+    return fused.nearest_along(ordinal, fused.Frame(*operands[:5]), *operands[5:])
+
+
+if __name__ == "__main__":
+    compile_package(sys.argv[1], package_path(sys.argv[1]))

@@ -1,0 +1,74 @@
+"""The pixels of a run in raster order: a rectangle of the detector, or those of it that a mask leaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .config import DetectorConfig
+
+
+@dataclass(frozen=True)
+class Raster:
+    """Rendered pixels, numbered from 0 along the raster; nothing as long as the image is made before it is asked for.
+
+    width: of the detector. left, bottom: first fast and slow number of the region; columns, rows: its extent.
+    chosen: raster indices of the whole detector, (N,) ascending, where a mask leaves only these.
+    """
+
+    width: int
+    height: int
+    left: int
+    bottom: int
+    columns: int
+    rows: int
+    chosen: Tensor | None
+    device: torch.device
+
+    @classmethod
+    def of(cls, config: DetectorConfig, device: torch.device) -> Raster:
+        """Pixels inside region of interest and mask."""
+        xmin, xmax, ymin, ymax = config.roi
+        region = (xmin, ymin, max(0, xmax - xmin + 1), max(0, ymax - ymin + 1))
+        chosen = None
+        if config.mask_array is not None:
+            rendered = np.zeros((config.spixels, config.fpixels), dtype=bool)
+            rendered[ymin:ymax + 1, xmin:xmax + 1] = True
+            chosen = torch.as_tensor(np.flatnonzero(rendered & np.asarray(config.mask_array, dtype=bool)),
+                                     device=device)
+        return cls(config.fpixels, config.spixels, *region, chosen, device)
+
+    def __len__(self) -> int:
+        return self.columns * self.rows if self.chosen is None else len(self.chosen)
+
+    @property
+    def whole(self) -> bool:
+        """Whether every pixel of the detector is rendered."""
+        return self.chosen is None and (self.columns, self.rows) == (self.width, self.height)
+
+    def indices(self, part: slice | None = None) -> Tensor:
+        """Raster indices slow·width + fast of rendered pixels start..stop, (n,) int64."""
+        start, stop, _ = (part or slice(None)).indices(len(self))
+        if self.chosen is not None:
+            return self.chosen[start:stop]
+        number = torch.arange(start, stop, device=self.device)
+        if self.columns == self.width:
+            return number + self.bottom * self.width
+        row = torch.div(number, max(1, self.columns), rounding_mode="floor")
+        return (row + self.bottom) * self.width + (number - row * self.columns) + self.left
+
+    def coordinates(self, part: slice | None, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Slow and fast pixel numbers (n,) of rendered pixels start..stop."""
+        index = self.indices(part)
+        slow = torch.div(index, self.width, rounding_mode="floor")
+        return slow.to(dtype), (index - slow * self.width).to(dtype)
+
+    def image(self, values: Tensor) -> Tensor:
+        """The image (height, width) of values (N,) at the rendered pixels; 0 elsewhere."""
+        if self.whole:
+            return values.reshape(self.height, self.width)
+        empty = torch.zeros(self.height * self.width, dtype=values.dtype, device=values.device)
+        return empty.index_copy(0, self.indices(), values).reshape(self.height, self.width)
