@@ -48,8 +48,10 @@ def sha256_text(text: str) -> str:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Regular files below `folder`, sorted; symbolic links are not followed and not returned."""
-    found = []
+    """Regular files below `folder`, sorted; symbolic links are not followed and not returned, `folder` included."""
+    found: list[Path] = []
+    if folder.is_symlink():
+        return found
     for root, names, files in os.walk(folder, followlinks=False):
         names.sort()
         found += [Path(root, name) for name in sorted(files) if stat.S_ISREG(os.lstat(Path(root, name)).st_mode)]

@@ -42,6 +42,8 @@ class Portable:
                 before = path.read_bytes()
                 after = self.data(before)
                 if after != before:
+                    # A new file: the old one may be a hard link to something that lies elsewhere.
+                    path.unlink()
                     path.write_bytes(after)
 
 

@@ -45,6 +45,22 @@ def test_files_are_rewritten_once_and_pictures_never(tmp_path):
     assert picture.read_bytes() == f"{TREE}/a".encode()
 
 
+def test_only_files_of_the_folder_itself_are_touched(tmp_path):
+    """An agent's folder may be a link, or hold links, to what is not its own."""
+    own, other = tmp_path / "own", tmp_path / "other"
+    own.mkdir()
+    other.mkdir()
+    for name in ("hard.txt", "soft.txt"):
+        (other / name).write_text(f"{TREE}/a\n")
+    (own / "hard.txt").hardlink_to(other / "hard.txt")
+    (own / "soft.txt").symlink_to(other / "soft.txt")
+    (tmp_path / "link").symlink_to(other)
+    for folder in (own, tmp_path / "link"):
+        portable([TREE], RUN, ROOT).files(folder)
+    assert (own / "hard.txt").read_text() == "./a\n"
+    assert {path.read_text() for path in other.iterdir()} == {f"{TREE}/a\n"}
+
+
 def test_a_whole_attempt_leaves_no_path_of_this_machine(tmp_path):
     """The agent's words and files, the gates' commands, the guard's findings."""
     toy = make_toy(tmp_path)

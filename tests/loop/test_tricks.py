@@ -11,6 +11,7 @@ import pytest
 from fake_agent_repo import FAST_GATES, FILES, GATES, make_toy
 from trees import As, make_trees
 
+from nanobrag_loop import runs
 from nanobrag_loop.config import Config
 from nanobrag_loop.guard.check import check
 
@@ -157,6 +158,47 @@ AROUND = {
     "the journal of its own run": (
         f'{RUN}; echo "{{}}" > $d/run.json; git tag green; git config core.hooksPath /nowhere', {"P6", "P8"}),
 }  # fmt: skip
+
+SPOILT = {
+    "the result is a pipe": 'mkfifo "$NBLOOP_RESULT"',
+    "the result is a link to another file": 'ln -s /etc/hostname "$NBLOOP_RESULT"',
+    "the result is a device": 'ln -s /dev/zero "$NBLOOP_RESULT"',
+    "the evidence is a pipe and a link": 'cd "$NBLOOP_ARTIFACTS"; mkfifo a.txt; ln -s /etc/hostname b.txt',
+    "the folder of evidence is a link": 'rm -r "$NBLOOP_ARTIFACTS"; ln -s /etc "$NBLOOP_ARTIFACTS"',
+    "the worktree is gone": 'rm -rf "$PWD"',
+    "the worktree is a repository of its own": (
+        'O=$(git rev-parse --path-format=absolute --git-common-dir)/objects; rm .git; git init -q; '
+        'echo "$O" > .git/objects/info/alternates; git add -A; git commit -q -m x'),
+    "the worktree points elsewhere": 'git init -q ../other; echo "gitdir: $PWD/../other/.git" > .git',
+    "the worktree cannot be read": "chmod 000 src; chmod 000 .",
+    "the index is locked": 'touch "$(git rev-parse --git-dir)/index.lock"',
+    "the index of the main checkout is locked": 'touch "$(git rev-parse --git-common-dir)/index.lock"',
+    "the index hides changes": "rm loop.sh; git update-index --skip-worktree --assume-unchanged loop.sh",
+    "everything is deep": 'd=docs; for n in $(seq 60); do d=$d/aaaaaaaaaaaaaaaaaaaa; done; mkdir -p $d; touch $d/x',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_spoilt(tmp_path, name):
+    """Whatever an agent leaves behind, the runner comes to an end, records it, and can go on."""
+    toy = make_toy(tmp_path, {"plans/gates.yaml": FAST_GATES})
+    before = toy.tree_without_ledger()
+    result = {"result": {"result": "success"}}
+    toy.scenario(*([result] if "result" not in name else []), {"shell": SPOILT[name]})
+    done = toy.loop("run", "--role", "engineer", "--agent", "fake", check=None)
+    assert "Traceback" not in done.stderr
+    toy.git("config", "--get", "user.name")
+    (toy.root / ".git/index.lock").unlink(missing_ok=True)
+    if runs.unfinished(toy.root):
+        toy.loop("run", "--resume", check=None)
+    records = list((toy.root / "reports/loop").glob("*/*.json"))
+    assert len(records) == 1, done.stderr
+    record = json.loads(records[0].read_text())
+    assert record["result"] == "failed"
+    assert record["artifacts"] == []
+    assert toy.tree_without_ledger() == before
+    assert toy.git("status", "--porcelain") == ""
+    toy.loop("run", "--role", "engineer", "--agent", "noop")
 
 
 @pytest.mark.parametrize("name", AROUND)
