@@ -141,3 +141,19 @@ class TestWaivers:
     def test_never_for_a_role(self, trees):
         pair = trees.pair({**self.GONE, "docs/waivers.yaml": WAIVER})
         assert self.codes(pair, role="engineer") >= {"A1", "A7", "P1"}
+
+
+@pytest.mark.parametrize(
+    ("goal", "text", "codes"),
+    [
+        ("plans/archive/x/plan.md", LONG.replace("line 1\n", "line 1, done\n"), set()),
+        ("plans/archive/x/plan.md", "", {"A2"}),
+        ("plans/archive/y/plan.md", LONG.replace("line 1\n", "line 1, done\n"), {"A6"}),
+        ("reports/archive/x/plan.md", LONG.replace("line 1\n", "line 1, done\n"), {"A6"}),
+    ],
+)
+def test_a_plan_may_be_marked_and_archived_in_one_change(trees, goal, text, codes):
+    base = {"docs/index.md": f"{INDEX}[plans](../plans/active/)\n", "plans/active/x/plan.md": LONG,
+            "plans/active/z.md": "z\n"}  # fmt: skip
+    pair = trees.pair({"plans/active/x/plan.md": None, goal: text}, base)
+    assert found(pair) == {(code, "plans/active/x/plan.md") for code in codes}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from fake_agent_repo import ITEM, make_toy, recording
+from fake_agent_repo import FAST_GATES, ITEM, make_toy, recording
 
 ADD = {"src/toy.py": (" + 0.5", "")}
 
@@ -13,7 +13,7 @@ ADD = {"src/toy.py": (" + 0.5", "")}
 @pytest.fixture
 def toy(tmp_path):
     """A repository with one attempt, its evidence committed."""
-    toy = make_toy(tmp_path)
+    toy = make_toy(tmp_path, {"plans/gates.yaml": FAST_GATES})
     recording(toy, 1, "success", ADD, "add mended")
     toy.loop("run", "--role", "engineer", "--agent", "replay", check=None)
     return toy

@@ -65,10 +65,21 @@ def deletion(
         yield Finding("A3", path, f"its folder {swallowed} became {kind}; protected by {reason}", RESTORE)
     elif guarded.alone(path):
         yield Finding("A1", path, f"deleted{f', moved to {goal}' if goal else ''}; protected by {reason}", RESTORE)
+    elif plan := archived_plan(path, pair, config):
+        yield from content(path, pair.read(change.old), pair.read(pair.after[plan]), reason)
     elif not goal.startswith(config.protect.relocate_to):
         allowed = " or ".join(config.protect.relocate_to)
         remedy = f"restore it, or move it unchanged below {allowed}; {WAIVER}"
         yield Finding("A6", path, f"deleted; protected by {reason}", remedy)
+
+
+def archived_plan(path: str, pair: TreePair, config: Config) -> str:
+    """Where a plan lies now that was marked and then archived: like any document it may be edited, evidence may not."""
+    parts = path.split("/", 2)
+    if len(parts) < 3 or not path.endswith("/plan.md"):
+        return ""
+    goals = (f"{prefix}{parts[2]}" for prefix in config.protect.relocate_to if prefix.startswith(f"{parts[0]}/"))
+    return next((goal for goal in goals if goal in pair.after and goal not in pair.before), "")
 
 
 def alteration(change: Change, pair: TreePair, reason: str) -> Iterator[Finding]:
