@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from .config import BeamConfig, ConfigError, CrystalConfig, DetectorConfig, NoiseConfig, SamplingConfig
 from .quirks import Quirks
 
-DEVICES, PRECISIONS = r"cpu|cuda|cuda:\d+|auto", "float64|mixed|float32"
+DEVICES, PRECISIONS, COMPILE = r"cpu|cuda|cuda:\d+|auto", "float64|mixed|float32", "auto|on|off"
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class Computing:
         "cpu", "cuda", "cuda:N", or "auto" for a GPU where there is one.
     dtype
         "float64", "mixed" or "float32".
+    compile
+        Compiled kernels: "auto", "on" or "off"; None for what $NANOBRAG_COMPILE says, else "auto".
     threads
         Processor threads, 1 or more; None leaves the choice to torch.
     """
@@ -53,12 +55,15 @@ class Computing:
     device: str = "cpu"
     dtype: str = "float64"
     threads: int | None = None
+    compile: str | None = None
 
     def __post_init__(self) -> None:
         for name, pattern, wanted in (("device", DEVICES, "cpu, cuda, cuda:N or auto"),
                                       ("dtype", PRECISIONS, "float64, mixed or float32")):
             if not re.fullmatch(pattern, getattr(self, name)):
                 raise ConfigError(name, wanted, getattr(self, name))
+        if self.compile is not None and not re.fullmatch(COMPILE, self.compile):
+            raise ConfigError("compile", "auto, on or off", self.compile)
         if self.threads is not None and self.threads < 1:
             raise ConfigError("threads", "a whole number, 1 or above", self.threads)
 

@@ -16,7 +16,7 @@ from .physics.absorption import capture_fraction
 from .physics.lattice_factor import lattice_factor
 from .physics.polarization import polarization
 from .physics.structure_factor import nearest_factor, tricubic_factor, within_tricubic_range
-from .scene import FROM_BEAM, Choices, Directions, Scene
+from .scene import Choices, Directions, Scene
 
 
 class Pass(NamedTuple):
@@ -74,7 +74,7 @@ def aim(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, step: Pass) 
         capture = torch.ones_like(airpath)
     omega = solid_angle(geometry, airpath, point_pixel=choices.point_pixel, facing=facing)
     bearing = diffracted
-    if diffracted.dtype in FROM_BEAM:
+    if choices.about_beam(diffracted.dtype):
         bearing = deflection(geometry, fast_m, slow_m, step.layer, position, airpath, curved=choices.curved)
     return Aim(fast_m, slow_m, position, airpath, diffracted, bearing, omega, parallax, capture)
 

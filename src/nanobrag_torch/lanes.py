@@ -42,7 +42,8 @@ def suits(scene: Scene, choices: Choices) -> bool:
     if not any(map(differentiated, scene.tensors)):
         return True
     table = () if scene.grid is None else (scene.grid.values,)
-    return choices.shape in SLOPES and not any(map(differentiated, (*scene.lattice, *table)))
+    return (choices.shape in SLOPES and not choices.interpolate
+            and not any(map(differentiated, (*scene.lattice, *table))))
 
 
 class Lanes:
@@ -180,8 +181,10 @@ class Lanes:
     @cached_property
     def maps(self) -> Tensor:
         """Affine maps (12, J), sources outer."""
-        directions = self.scene.directions
-        folded = torch.cat((directions.maps, directions.shift[..., None]), dim=-1)
+        directions, shift = self.scene.directions, self.scene.directions.shift
+        if self.choices.about_beam(shift.dtype):
+            shift = shift - (directions.maps * self.scene.geometry.beam).sum(-1)
+        folded = torch.cat((directions.maps, shift[..., None]), dim=-1)
         return folded.reshape(-1, 12).T.contiguous()
 
     @cached_property

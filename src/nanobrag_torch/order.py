@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .config import CrystalShape, plain
+from .geometry import dot
 from .kernel import Pass, aim, kept_rays, miller_indices, passes
 from .physics.structure_factor import within_tricubic_range
 from .raster import Raster
@@ -23,7 +25,7 @@ class Segment(NamedTuple):
     """Rendered pixels start..stop (raster order) evaluated alike.
 
     `first`: the single pixel with the run's first evaluation. `latched_at`: the single pixel in which interpolation
-    stops at this evaluation.
+    stops at this evaluation. `alone`: a pixel whose last digits matter.
     """
 
     start: int
@@ -31,25 +33,32 @@ class Segment(NamedTuple):
     interpolate: bool
     first: bool = False
     latched_at: int | None = None
+    alone: bool = False
 
     @property
     def explicit(self) -> bool:
         """Whether the pixel needs its terms in order."""
-        return self.first or self.latched_at is not None
+        return self.first or self.alone or self.latched_at is not None
 
 
 def segments(scene: Scene, choices: Choices, raster: Raster, chunk: int) -> list[Segment]:
-    """Cut the rendered pixels where an order-dependent fault changes state; chunk bounds the search's memory."""
+    """Cut the rendered pixels where an order-dependent fault changes state; chunk bounds the search's memory.
+
+    The pixel of the direct beam stands alone where a round crystal's transform is literal: whether h is 0 or 1e-17
+    there decides between N³ and nothing (part B §7).
+    """
     count = len(raster)
     first = _first_evaluated(scene, choices, raster, chunk) if scene.first_directions is not None else None
     latch, evaluation = _latch(scene, choices, raster, chunk, first)
-    singled = sorted({pixel for pixel in (first, latch) if pixel is not None})
+    literal = choices.shape is CrystalShape.ROUND and choices.quirks.sinc3_cancellation
+    beam = raster.position(*_beam_spot(scene)) if literal else None
+    singled = sorted({pixel for pixel in (first, latch, beam) if pixel is not None})
     cut, start = [], 0
     for pixel in singled:
         before = choices.interpolate and (latch is None or start <= latch)
         cut.append(Segment(start, pixel, before))
         cut.append(Segment(pixel, pixel + 1, choices.interpolate and (latch is None or pixel <= latch),
-                           pixel == first, evaluation if pixel == latch else None))
+                           pixel == first, evaluation if pixel == latch else None, pixel == beam))
         start = pixel + 1
     cut.append(Segment(start, count, choices.interpolate and (latch is None or start <= latch)))
     return [segment for segment in cut if segment.stop > segment.start]
@@ -58,6 +67,14 @@ def segments(scene: Scene, choices: Choices, raster: Raster, chunk: int) -> list
 def _chunks(count: int, size: int) -> Iterator[slice]:
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))
+
+
+def _beam_spot(scene: Scene) -> tuple[float, float]:
+    """Fast and slow coordinate, in pixels, at which the direct beam meets the detector's plane."""
+    geometry = scene.geometry
+    reach = dot(geometry.pix0, geometry.odet) / dot(geometry.beam, geometry.odet)
+    spot = (reach * geometry.beam - geometry.pix0) / geometry.pixel_size
+    return plain(dot(spot, geometry.fdet)), plain(dot(spot, geometry.sdet))
 
 
 def _first_evaluated(scene: Scene, choices: Choices, raster: Raster, chunk: int) -> int | None:

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
@@ -126,15 +127,24 @@ class Kernels:
         return package.run(name, tuple(operand.contiguous() for operand in operands))
 
 
+class CompilationError(Exception):
+    """Kernels could not be compiled."""
+
+
 def at_hand(precision: str, *, must: bool, worth: bool) -> Kernels | None:
     """The compiled kernels of a precision, made first if they must be there or are worth the wait.
 
-    Raises `RuntimeError` where they must be there and cannot.
+    Raises `CompilationError` where they must be there and cannot; otherwise that is a warning.
     """
     kernels = load(precision)
-    if kernels is not None or precision not in PRECISIONS or not (must or worth and available()):
+    if kernels is not None or precision not in PRECISIONS or not (must or worth):
         return kernels
-    warm_up((precision,))
+    try:
+        warm_up((precision,))
+    except CompilationError as error:
+        if must:
+            raise
+        warnings.warn(f"no compiled kernels: {error}", stacklevel=3)
     return load(precision)
 
 
@@ -150,11 +160,6 @@ def differentiated(tensor: Tensor) -> bool:
     return (torch.is_grad_enabled() and tensor.requires_grad
             or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
             or torch.autograd.forward_ad.unpack_dual(tensor).tangent is not None)
-
-
-def available() -> bool:
-    """Whether packages can be made here: there is a C++ compiler."""
-    return shutil.which(_compiler()) is not None
 
 
 def cache_directory() -> Path:
@@ -186,18 +191,25 @@ def compile_package(package: str, target: Path) -> None:
     os.replace(made, target)
 
 
+def missing(precisions: tuple[str, ...] = PRECISIONS) -> list[str]:
+    """Packages of these precisions that are not on disk."""
+    return [package for package in (*precisions, SHARED) if not package_path(package).exists()]
+
+
 def warm_up(precisions: tuple[str, ...] = PRECISIONS) -> list[str]:
     """Make the packages that are missing, each in a process of its own; returns their names.
 
-    Raises `RuntimeError` with the compiler's last words where that fails.
+    Raises `CompilationError` without a compiler, or with its last words.
     """
-    missing = [package for package in (*precisions, SHARED) if not package_path(package).exists()]
+    wanted = missing(precisions)
+    if wanted and shutil.which(_compiler()) is None:
+        raise CompilationError(f"expected the C++ compiler {_compiler()} ($CXX) on the path, found none")
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for package, words in zip(missing, pool.map(partial(_compile_apart, scratch), missing), strict=True):
+        for package, words in zip(wanted, pool.map(partial(_compile_apart, scratch), wanted), strict=True):
             if words:
-                raise RuntimeError(f"compiling the {package} kernels failed: {words}")
+                raise CompilationError(f"compiling the {package} kernels failed: {words}")
     _loaded.cache_clear()
-    return missing
+    return wanted
 
 
 def _compile_apart(scratch: str, package: str) -> str:

@@ -66,6 +66,16 @@ class Raster:
         slow = torch.div(index, self.width, rounding_mode="floor")
         return slow.to(dtype), (index - slow * self.width).to(dtype)
 
+    def position(self, fast: float, slow: float) -> int | None:
+        """Number, along the raster, of the rendered pixel that holds a point given in pixels."""
+        if not (self.left <= fast < self.left + self.columns and self.bottom <= slow < self.bottom + self.rows):
+            return None
+        index = int(slow) * self.width + int(fast)
+        if self.chosen is None:
+            return (int(slow) - self.bottom) * self.columns + int(fast) - self.left
+        found = int(torch.searchsorted(self.chosen, index))
+        return found if found < len(self) and int(self.chosen[found]) == index else None
+
     def image(self, values: Tensor) -> Tensor:
         """The image (height, width) of values (N,) at the rendered pixels; 0 elsewhere."""
         if self.whole:

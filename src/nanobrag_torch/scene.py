@@ -13,8 +13,7 @@ from torch import Tensor
 
 from .config import BeamConfig, ConfigError, CrystalShape, SamplingConfig, plain, plain3
 from .constants import CLASSICAL_ELECTRON_RADIUS_SQUARED_M2
-from .geometry import norm
-from .models import Beam, Cell, Crystal, Detector, DetectorGeometry, Sources
+from .models import Beam, Crystal, Detector, DetectorGeometry, Sources
 from .physics.background import water_intensity
 from .physics.lattice_factor import Lattice, radius_form
 from .physics.polarization import polarization_forms
@@ -90,6 +89,11 @@ class Choices:
         """Whether any factor multiplies the running sum."""
         return Place.RUNNING in (self.omega_place, self.polar_place, self.capture_place)
 
+    def about_beam(self, dtype: torch.dtype) -> bool:
+        """Whether indices are reckoned from the beam's direction: for the dtypes `FROM_BEAM`, and for the literal
+        transform of a sphere, which at the direct beam turns on the digits that A·d - A·i loses (part B §7)."""
+        return dtype in FROM_BEAM or (self.shape is CrystalShape.ROUND and self.quirks.sinc3_cancellation)
+
     def _place(self, oversampled: bool, cached: bool) -> Place:
         if oversampled:
             return Place.RUNNING if self.quirks.running_product else Place.TERM
@@ -134,7 +138,7 @@ def build_scene(crystal: Crystal, detector: Detector, beam: Beam, choices: Choic
     geometry, cell = detector.geometry(), crystal.compute_cell_tensors()
     sources = beam.sources(detector.beam_direction())
     cells = crystal.cell_counts()
-    origin = geometry.beam if dtype in FROM_BEAM else torch.zeros_like(geometry.beam)
+    origin = geometry.beam if choices.about_beam(dtype) else torch.zeros_like(geometry.beam)
     directions, first = _directions(crystal, sources, origin)
     fluence = beam.fluence_per_m2
     form = radius_form(cells, cell.reciprocal_axes, by_volume=choices.quirks.spot_width_by_volume)
@@ -172,8 +176,7 @@ def source_count(beam: Beam) -> int:
 
 def recommended_oversample(crystal: Crystal, detector: Detector, beam: Beam) -> int:
     """⌈3·W/(λ·distance/pixel)⌉, at least 1, with W the largest crystal edge (part B §4.6)."""
-    cell: Cell = crystal.compute_cell_tensors()
-    widths = norm(cell.axes) * 1e-10 * crystal.cell_counts()
+    widths = crystal.edge_lengths_m() * crystal.cell_counts()
     geometry = detector.geometry()
     reciprocal_pixel = beam.wavelength_m * torch.abs(geometry.distance) / geometry.pixel_size
     ratio = plain(3.0 * widths.max() / reciprocal_pixel)

@@ -82,7 +82,7 @@ class Simulator:
         self.precision, (self.geometry_dtype, self.work_dtype) = name, PRECISIONS[name]
         self.compile = compile or os.environ.get("NANOBRAG_COMPILE") or "auto"
         if self.compile not in COMPILE:
-            raise ConfigError("compile", " or ".join(COMPILE), self.compile)
+            raise ConfigError("compile" if compile else "NANOBRAG_COMPILE", " or ".join(COMPILE), self.compile)
         device = torch.device(device or _device_of(crystal, detector))
         self.detector = detector if isinstance(detector, Detector) else Detector(detector, device=device)
         self.detector.quirks = self.quirks

@@ -59,6 +59,12 @@ def _command(words: list[str]) -> int:
         if settings.get(name):
             sys.stdout.write(text())
             return 0
+    if settings.get("warmup"):
+        from .prepare import compile_kernels
+
+        made = compile_kernels("-warmup")
+        sys.stdout.write(f"compiled kernels: {', '.join(made) or 'all there already'}\n")
+        return 0
     from .resolve import resolve
 
     resolved = resolve(settings)

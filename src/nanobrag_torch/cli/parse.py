@@ -149,5 +149,6 @@ _RANGES: dict[str, tuple[str, Any]] = {
 _WORDS: dict[str, tuple[str, str]] = {
     "pivot": ("beam|sample", "beam or sample"),
     "device": (r"cpu|cuda|cuda:\d+|auto", "cpu, cuda, cuda:N or auto"),
+    "compile": ("auto|on|off", "auto, on or off"),
     "dtype": ("float64|mixed|float32", "float64, mixed or float32"),
 }

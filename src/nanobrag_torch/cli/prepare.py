@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..config import ConfigError, plain
@@ -43,6 +44,8 @@ def prepare(resolved: Resolved) -> Prepared:
     messages = [f"nanoBragg: warning: {warning}" for warning in resolved.warnings]
     table = _structure_factors(experiment, messages)
     device = _device(experiment)
+    if experiment.computing.compile == "on":
+        compile_kernels("-compile on", (experiment.computing.dtype,))
     try:
         simulator = _simulator(experiment, table, device, messages)
     except ConfigError as error:
@@ -61,6 +64,19 @@ def keep_cache(prepared: Prepared) -> None:
         write_fdump(files.dump, prepared.table)
     except InputError as error:
         prepared.messages.append(f"nanoBragg: warning: {error}")
+
+
+def compile_kernels(option: str, precisions: tuple[str, ...] | None = None) -> list[str]:
+    """Make the packages of these precisions (default: all) that are missing; returns their names."""
+    from ..packages import PRECISIONS, CompilationError, missing, warm_up
+
+    chosen = tuple(name for name in precisions or PRECISIONS if name in PRECISIONS)
+    if chosen and missing(chosen):
+        print("nanoBragg: note: compiling kernels, once on this machine; this takes a minute", file=sys.stderr)
+    try:
+        return warm_up(chosen) if chosen else []
+    except CompilationError as error:
+        raise InputError(f"{option}: {error}") from None
 
 
 def _check_files(resolved: Resolved) -> None:
@@ -163,7 +179,8 @@ def _simulator(experiment: Experiment, table: StructureFactorTable | None, devic
     crystal = FixedCrystal(experiment.crystal, structure_factors=table, device=device)
     detector = fixed_detector(experiment.detector, experiment.quirks, device)
     simulator = Simulator(crystal, detector, experiment.beam, sampling=experiment.sampling,
-                          device=device, dtype=experiment.computing.dtype, quirks=experiment.quirks)
+                          device=device, dtype=experiment.computing.dtype, quirks=experiment.quirks,
+                          compile=experiment.computing.compile)
     if _facing(simulator) < 0:
         messages.append("nanoBragg: warning: the detector lies upstream of the crystal or shows it its back")
     messages += _coarse_sampling(simulator)

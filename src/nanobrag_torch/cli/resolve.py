@@ -42,7 +42,7 @@ _DIRECT: dict[str, dict[str, str]] = {
     "noise": {"seed": "seed", "adc": "adc_offset"},
     "files": {"hkl": "hkl", "mask": "mask", "stol": "stol", "floatfile": "floatfile", "intfile": "intfile",
               "pngfile": "pngfile"},
-    "computing": {"device": "device", "dtype": "dtype", "threads": "threads"},
+    "computing": {"device": "device", "dtype": "dtype", "threads": "threads", "compile": "compile"},
 }
 """Config section to {setting: field} for everything that is taken as typed."""
 
