@@ -1,0 +1,1 @@
+"""What the benchmark scripts share: workloads, the two programs, the machine, records of what was measured."""

@@ -1,0 +1,59 @@
+"""repeated.py JOB: several instances of one or more experiments in a new process; prints their seconds as JSON.
+
+JOB: experiments (list of words), dtype, compile, device, threads, instances (of each experiment), gradient (with a loss
+and its gradient), warm_up (compile what is missing first), rehearsal (words of a small run that comes before). Imports,
+reading words and files are not timed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nanobrag_torch import packages
+
+from .problem import Problem, samples
+
+
+def main() -> None:
+    """Do the job."""
+    job = json.loads(sys.argv[1])
+    torch.set_num_threads(job["threads"])
+    problems = [Problem.of(words, Path.cwd()) for words in job["experiments"]]
+    report: dict[str, Any] = {"compile_s": None, "made": [], "seconds": [], "compiled": True}
+    if job.get("warm_up"):
+        started = time.perf_counter()
+        report["made"] = packages.warm_up((job["dtype"],))
+        report["compile_s"] = time.perf_counter() - started
+    if job.get("rehearsal"):
+        seconds(Problem.of(job["rehearsal"], Path.cwd()), job)
+    for problem in problems:
+        for _ in range(job["instances"]):
+            report["seconds"].append(seconds(problem, job))
+        with torch.no_grad():
+            simulator = problem.simulator(job["dtype"], compile=job["compile"], device=job.get("device", "cpu"))
+            report["compiled"] &= simulator.kernels(simulator.scene()) is not None
+    report["samples"] = samples(simulator)
+    print(json.dumps(report))
+
+
+def seconds(problem: Problem, job: dict[str, Any]) -> float:
+    """One instance, made and run."""
+    started = time.perf_counter()
+    if job.get("gradient"):
+        problem.gradient(job["dtype"], compile=job["compile"])
+    else:
+        with torch.no_grad():
+            image = problem.simulator(job["dtype"], compile=job["compile"], device=job.get("device", "cpu")).run()
+        if image.is_cuda:
+            torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()
