@@ -1,6 +1,7 @@
 # make demo    set up, then simulate a rotation image into demo/
 # make test    set up, then run the whole test suite
 # make setup   the virtual environment .venv with the pinned versions of constraints.txt
+# make bench   set up, then time this program beside the C program against the targets; below ten minutes
 # make lint    ruff over the whole tree
 # make guard   what this branch, or the last commit, does to protected files, tests and the ledger
 # make browser Chromium for the tests of the report, from Debian's packages; says so where it cannot be installed
@@ -14,9 +15,10 @@ PYTEST_ARGS ?=
 BIN   := .venv/bin
 STAMP := .venv/installed
 C_PROGRAM := golden_suite_generator
+BENCHMARKS := scripts/benchmarks
 APT := DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium
 
-.PHONY: help setup demo test lint guard browser clean
+.PHONY: help setup demo test bench lint guard browser clean
 .DEFAULT_GOAL := help
 
 help:
@@ -38,6 +40,14 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(MAKE) -C $(C_PROGRAM)
 	NB_RUN_PARALLEL=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+# Figures of a machine that does something else besides are not worth having: each table says so where it happens.
+bench: $(STAMP)
+	$(MAKE) -C $(C_PROGRAM)
+	$(BIN)/python $(BENCHMARKS)/benchmark_detailed.py --table --dtype float64,mixed --eager --iterations 2
+	$(BIN)/python $(BENCHMARKS)/backward.py --iterations 3
+	$(BIN)/python $(BENCHMARKS)/scaling.py
+	$(BIN)/python $(BENCHMARKS)/investigate_compile_cache.py --instances 3 --dtypes float64,mixed
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

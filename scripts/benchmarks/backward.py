@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Time a loss and its gradient, and an image with ten derivative images, in turns with one forward run of the C program.
+"""Time a loss and its gradient, and an image with ten derivative images, in turns with one C forward run.
 
 The gradient is that of cell, orientation, mosaic spread and distance together. One round in front is not counted.
 """
@@ -20,8 +20,6 @@ from bench.problem import DERIVATIVES, Problem, samples
 from bench.programs import run_c
 from bench.record import Report, Row, Target, extreme, median, ratio
 from bench.workloads import words
-
-from nanobrag_torch.tools.runners import c_binary
 
 GRADIENT, IMAGES = "loss and gradient", "image and ten derivative images"
 WORKS = {"gradient": GRADIENT, "images": IMAGES}
@@ -45,17 +43,14 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = Parser(__doc__.splitlines()[0])
+    parser = Parser(__doc__.splitlines()[0], with_c=True)
     parser.add_argument("--size", type=count, default=256, help="pixels along an edge (default 256)")
     parser.add_argument("--directions", type=count, default=100, help="mosaic domains (default 100)")
     parser.add_argument("--dtype", type=among("float64", "mixed"), default=["float64", "mixed"],
                         help="precisions (default float64,mixed)")
     parser.add_argument("--work", type=among(*WORKS), default=list(WORKS), help="default gradient,images")
     parser.add_argument("--iterations", type=count, default=5, help="counted rounds (default 5)")
-    parser.add_argument("--c-bin", help="C program (default: NB_C_BIN, else the built one)")
-    options = parser.parse_args()
-    options.c_bin = c_binary(options.c_bin)
-    return options
+    return parser.parse_args()
 
 
 def _rows(options: argparse.Namespace, folder: Path) -> list[Row]:

@@ -21,7 +21,7 @@ from bench.programs import Measured, run_c, run_child
 from bench.record import Report, Row, Target, extreme, mebibytes, median, ratio
 from bench.workloads import EAGER, MODES, TABLE, Workload, workload, write_inputs
 
-from nanobrag_torch.tools.runners import c_binary, clean_folder
+from nanobrag_torch.tools.runners import clean_folder
 
 LAPS = ("import_torch_s", "set_up_s", "package_load_s", "kernel_s", "output_s")
 VIEWS = (("workload", "variant", "samples", "compiled", "c_s", "warm_s", "warm_set_up_s", "c_over_ours",
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = Parser(__doc__.splitlines()[0])
+    parser = Parser(__doc__.splitlines()[0], with_c=True)
     parser.add_argument("--sizes", type=counts, default=[256, 512, 1024], help="pixels along an edge, e.g. 256,512")
     parser.add_argument("--modes", type=among(*MODES), default=["plain", "mosaic"],
                         help=f"some of {','.join(MODES)} (default plain,mosaic)")
@@ -63,11 +63,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--eager", action="store_true", help="float64 without compiled kernels too")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of ours (default cpu)")
     parser.add_argument("--iterations", type=count, default=5, help="counted rounds (default 5)")
-    parser.add_argument("--c-bin", help="C program (default: NB_C_BIN, else the built one)")
     options = parser.parse_args()
     if min(options.sizes) < 4:
         parser.error(f"--sizes: expected 4 pixels or more, got {min(options.sizes)}")
-    options.c_bin = c_binary(options.c_bin)
     return options
 
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Time per sample and peak memory against pixels, directions, sub-pixels, samples and threads.
 
-Every point is a process of its own, which runs a small experiment first and then its own, `--iterations` times; its peak
-resident memory holds Python and torch too.
+Every point is a process of its own, which runs a small experiment first and then its own, `--iterations` times; its
+peak resident memory holds Python and torch too.
 """
 
 from __future__ import annotations

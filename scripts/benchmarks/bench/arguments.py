@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from nanobrag_torch.errors import InputError
 from nanobrag_torch.io.atomic import check_writable
+from nanobrag_torch.tools.runners import c_binary
 
 BAD_INPUT, INTERRUPTED = 2, 130
 PRECISIONS = ("float64", "mixed", "float32")
@@ -18,23 +19,31 @@ REPORTS = Path(__file__).parents[3] / "reports" / "benchmarks"
 
 
 class Parser(argparse.ArgumentParser):
-    """Parser of one benchmark, with `--threads`, `--json` and `--reports`; raises `InputError`."""
+    """Parser of one benchmark, with `--threads`, `--json`, `--reports`, and `--c-bin` if asked; raises `InputError`."""
 
-    def __init__(self, description: str) -> None:
+    def __init__(self, description: str, *, with_c: bool = False) -> None:
         super().__init__(description=description, allow_abbrev=False)
         self.add_argument("--threads", type=count, default=cores(), help="of both programs (default: all cores)")
         self.add_argument("--json", metavar="FILE", help="a further copy of the figures")
         self.add_argument("--reports", type=Path, default=REPORTS, metavar="FOLDER",
                           help="where <UTC>-<name>/summary.json and summary.md go (default: reports/benchmarks)")
+        self.with_c = with_c
+        if with_c:
+            self.add_argument("--c-bin", help="C program (default: $NB_C_BIN, else the built one)")
 
     def error(self, message: str) -> NoReturn:
         raise InputError(message.removeprefix("argument "))
 
     def parse_args(self, words: list[str] | None = None) -> argparse.Namespace:
-        """Options of these words; the file of `--json` is checked too."""
+        """Options of these words; programs and places to write to are there."""
         options = super().parse_args(words)
+        if self.with_c:
+            options.c_bin = _c_program(options.c_bin)
         if options.json is not None:
             check_writable({"--json": options.json})
+        there = next(folder for folder in (options.reports, *options.reports.absolute().parents) if folder.exists())
+        if not (there.is_dir() and os.access(there, os.W_OK)):
+            self.error(f"--reports: expected a folder that can be written to, got {options.reports}")
         return options
 
 
@@ -49,6 +58,15 @@ def command(name: str, main: Callable[[], None]) -> int:
         print(f"{name}: interrupted; nothing was written", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _c_program(given: str | None) -> Path:
+    try:
+        return c_binary(given)
+    except InputError:
+        if given is None:
+            raise
+        raise InputError(f"--c-bin: expected a C build of nanoBragg, got {given}") from None
 
 
 def cores() -> int:

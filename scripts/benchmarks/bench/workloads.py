@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,7 +84,8 @@ def write_inputs(folder: Path) -> None:
     """The files that workloads read."""
     import numpy as np
 
-    indices = range(-HIGHEST_INDEX, HIGHEST_INDEX + 1)
-    factors = iter(np.random.default_rng(1).uniform(10, 500, len(indices)**3))
+    indices = list(product(range(-HIGHEST_INDEX, HIGHEST_INDEX + 1), repeat=3))
+    factors = np.random.default_rng(1).uniform(10, 500, len(indices))
     with open(folder / REFLECTIONS, "w") as stream:
-        stream.writelines(f"{h} {k} {l} {next(factors):.3f}\n" for h in indices for k in indices for l in indices)
+        stream.writelines(f"{h} {k} {ell} {factor:.3f}\n"
+                          for (h, k, ell), factor in zip(indices, factors, strict=True))
