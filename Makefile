@@ -47,7 +47,7 @@ bench: $(STAMP)
 	$(BIN)/python $(BENCHMARKS)/benchmark_detailed.py --table --dtype float64,mixed --eager --iterations 2
 	$(BIN)/python $(BENCHMARKS)/backward.py --iterations 3
 	$(BIN)/python $(BENCHMARKS)/scaling.py
-	$(BIN)/python $(BENCHMARKS)/investigate_compile_cache.py --instances 3 --dtypes float64,mixed
+	$(BIN)/python $(BENCHMARKS)/investigate_compile_cache.py --instances 3 --dtypes float64,float32
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

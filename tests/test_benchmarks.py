@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,7 @@ def figures(folder: Path, script: str, *words: str) -> dict:
     return found
 
 
+@pytest.mark.usefixtures("built_c_program")
 def test_detailed(tmp_path):
     found = figures(tmp_path, "benchmark_detailed", "--sizes", "16", "--modes", "roi", "--iterations", "1", "--eager")
     by_variant = {row["variant"]: row for row in found["rows"]}
@@ -71,6 +73,7 @@ def test_scaling(tmp_path):
     assert found["summary"]["thread_gain"] is None and found["summary"]["forward_peak_growth"] is None
 
 
+@pytest.mark.usefixtures("built_c_program")
 def test_backward(tmp_path):
     found = figures(tmp_path, "backward", "--size", "8", "--directions", "2", "--dtype", "float64", "--iterations", "1",
                     "--work", "gradient")
@@ -84,13 +87,16 @@ def test_backward(tmp_path):
     ("benchmark_detailed --sizes 256,0", "--sizes: expected a whole number, 1 or above, got '0'"),
     ("investigate_compile_cache --instances 1", "--instances: expected 2 or more, got 1"),
     ("scaling --json {folder}/none/file", "--json {folder}/none/file: cannot be written"),
+    ("benchmark_detailed --c-bin {true} --sizes 8 --modes plain --iterations 1",
+     "{true}: expected a program that writes an image of 256 bytes, got 0"),
     ("backward --c-bin {folder}", "--c-bin: expected a C build of nanoBragg, got {folder}"),
 ])
 def test_refusals(tmp_path, words, said):
-    script, *rest = words.format(folder=tmp_path).split()
+    names = {"folder": tmp_path, "true": Path(shutil.which("true")).resolve()}
+    script, *rest = words.format(**names).split()
     done = run(script, *rest)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"{script}: error: {said.format(folder=tmp_path)}") and done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"{script}: error: {said.format(**names)}") and done.stderr.count("\n") == 1
 
 
 def test_missing_figures():

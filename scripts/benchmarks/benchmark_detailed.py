@@ -21,6 +21,7 @@ from bench.programs import Measured, run_c, run_child
 from bench.record import Report, Row, Target, extreme, mebibytes, median, ratio
 from bench.workloads import EAGER, MODES, TABLE, Workload, workload, write_inputs
 
+from nanobrag_torch.errors import InputError
 from nanobrag_torch.tools.runners import clean_folder
 
 LAPS = ("import_torch_s", "set_up_s", "package_load_s", "kernel_s", "output_s")
@@ -89,7 +90,7 @@ def _rows(work: Workload, variants: list[str], folder: Path, options: argparse.N
         for variant in variants:
             simulators[variant], images[variant], *seconds = _warm(problem, variant, options.device)
             warm[variant].append(tuple(seconds))
-    c_image = _c_image(folder / "float.bin", images[variants[0]])
+    c_image = _c_image(folder / "float.bin", images[variants[0]], options.c_bin)
     rows = []
     for variant in variants:
         c_s, set_up_s, warm_s = median(run.seconds for run in by_c[1:]), *(
@@ -128,9 +129,12 @@ def _cold(work: Workload, variant: str, folder: Path, options: argparse.Namespac
         "peak_MiB": mebibytes(run.peak_bytes)}
 
 
-def _c_image(path: Path, like: Any) -> Any:
+def _c_image(path: Path, like: Any, binary: Path) -> Any:
     import torch
 
+    found, expected = path.stat().st_size if path.exists() else 0, 4 * like.numel()
+    if found != expected:
+        raise InputError(f"{binary}: expected a program that writes an image of {expected} bytes, got {found}")
     return torch.from_file(str(path), size=like.numel(), dtype=torch.float32).reshape(like.shape).double()
 
 

@@ -16,12 +16,13 @@ ROOT = Path(__file__).parents[3]
 
 def describe(threads: int) -> dict[str, object]:
     """Processor, cores, memory, versions, commit and time; None for what cannot be found out."""
+    commit = _first_line("git", "rev-parse", "HEAD")
+    changes = commit and bool(_first_line("git", "status", "--porcelain", "--untracked-files=no"))
     return {
         "utc": datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"), "cpu": _cpu(), "cores": cores(), "threads": threads,
         "memory_GiB": _memory_GiB(), "system": platform.platform(), "python": platform.python_version(),
         "torch": _version("torch"), "numpy": _version("numpy"), "compiler": _first_line("g++", "--version"),
-        "commit": _first_line("git", "rev-parse", "HEAD"),
-        "uncommitted_changes": bool(_first_line("git", "status", "--porcelain", "--untracked-files=no")),
+        "commit": commit, "uncommitted_changes": changes,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -67,13 +68,14 @@ class Report:
 
     def figures(self) -> Row:
         """Everything, as JSON holds it."""
-        return {"name": self.name, "command": sys.argv, "machine": self.machine, "notes": self.notes, "rows": self.rows,
-                "summary": self.summary, "targets": [target._asdict() | {"met": target.met} for target in self.targets]}
+        targets = [target._asdict() | {"met": target.met} for target in self.targets]
+        return {"name": self.name, "command": _command(), "machine": self.machine, "notes": self.notes,
+                "rows": self.rows, "summary": self.summary, "targets": targets}
 
     def markdown(self) -> str:
         """The same as tables."""
         machine = ", ".join(f"{name} {value}" for name, value in self.machine.items())
-        parts = [f"# {self.name}", machine, *(f"Note: {note}." for note in self.notes)]
+        parts = [f"# {self.name}", f"`{shlex.join(_command())}`", machine, *(f"Note: {note}." for note in self.notes)]
         parts += [table([{name: row.get(name) for name in view} for row in self.rows])
                   for view in self.views or dict.fromkeys(tuple(row) for row in self.rows[:1])]
         parts.append(table([{"summary": name, "value": value} for name, value in self.summary.items()]))
@@ -113,6 +115,11 @@ def extreme(choose: Any, values: Iterable[float | None]) -> float | None:
 def mebibytes(size: int | None) -> float | None:
     """Bytes in MiB."""
     return None if size is None else round(size / MIB, 1)
+
+
+def _command() -> list[str]:
+    """What was typed; the script by its name alone."""
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]
 
 
 def _cell(value: Any) -> str:
