@@ -1,6 +1,6 @@
 # make demo    set up, then simulate a rotation image into demo/
 # make test    set up, then run the whole test suite
-# make setup   the virtual environment .venv with the pinned versions of constraints.txt
+# make setup   the virtual environment .venv with the pinned versions of constraints.txt, and the compiled kernels
 # make bench   set up, then time this program beside the C program against the targets; below ten minutes
 # make lint    ruff over the whole tree
 # make guard   what this branch, or the last commit, does to protected files, tests and the ledger
@@ -32,6 +32,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt setuptools
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[$(EXTRAS)]'
+	@$(BIN)/nanoBragg -warmup || echo 'make: no compiled kernels: everything runs, slower' >&2
 	@touch $@
 
 demo: $(STAMP)

@@ -12,7 +12,7 @@ def pytest_configure(config) -> None:
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
     # what a test asserts may not hang on what this machine has compiled before; tests of the kernels ask for them
-    os.environ["NANOBRAG_COMPILE"] = "off"
+    os.environ.setdefault("NANOBRAG_COMPILE", "off")
 
 
 def pytest_terminal_summary(terminalreporter) -> None:

@@ -12,7 +12,7 @@ import ctypes
 import math
 from array import array
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from itertools import chain
 from operator import length_hint
 
@@ -223,6 +223,7 @@ def poisson_image(mean_image: np.ndarray, seed: int, roi: np.ndarray | None = No
     return photons
 
 
+@lru_cache(maxsize=32)
 def mosaic_axes(domains: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Rotation axes of mosaic domains and their angles as fractions of the spread (part A §5.6, part B §4.5).
 

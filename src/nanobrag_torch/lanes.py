@@ -14,20 +14,20 @@ from torch import Tensor
 
 from .config import CrystalShape
 from .constants import SMALLEST_NORMAL
-from .fused import SLOPES, Frame, indices, tricubic
+from .fused import SLOPES, TINY, Frame, indices, tricubic
 from .kernel import Pass, passes
-from .packages import Kernels, differentiated
+from .packages import TABULATED, Kernels, differentiated
 from .physics.lattice_factor import ROUND_SCALE, SPOT_SIZE
 from .physics.structure_factor import BORDER, within_tricubic_range
 from .raster import Raster
 from .scene import Choices, Place, Scene
 from .sums import direction_sum
 
-FEW = 4
+FEW = 2
 """Directions that are cheaper one by one, geometry included, than side by side."""
 SERIES_BELOW = 0.25
 """Square of the argument under which a round crystal's transform is summed as a series."""
-SAMPLES = {False: 2**21, True: 2**19}
+SAMPLES = {False: 2**21, True: 2**18}
 """Pixels x directions of one call; fewer where an array of that size is made."""
 PIXELS = 2**17
 """Most pixels of one call."""
@@ -41,9 +41,10 @@ def suits(scene: Scene, choices: Choices) -> bool:
         return False
     if not any(map(differentiated, scene.tensors)):
         return True
+    lattice = scene.lattice if choices.shape is CrystalShape.GAUSS else scene.lattice[:2]
     table = () if scene.grid is None else (scene.grid.values,)
     return (choices.shape in SLOPES and not choices.interpolate
-            and not any(map(differentiated, (*scene.lattice, *table))))
+            and not any(map(differentiated, (*lattice, *table))))
 
 
 class Lanes:
@@ -53,6 +54,7 @@ class Lanes:
         self.kernels, self.scene, self.choices, self.raster = kernels, scene, choices, raster
         self.shape = choices.shape
         self.passes = passes(choices)
+        self._frames: dict[Pass, Frame] = {}
 
     def pixels_per_call(self, differentiated: bool) -> int:
         """Pixels of a call: bounded by what stays in the processor's cache."""
@@ -67,36 +69,50 @@ class Lanes:
     def photons(self, part: slice, interpolate: bool) -> Tensor:
         """Photons (n,) in rendered pixels start..stop."""
         ordinal, first = self._ordinals(part)
-        total = torch.zeros_like(ordinal)
+        raster = self._raster_at(first)
+        total = None
         for step in self.passes:
-            total = self._add_pass(total, ordinal, first, step, interpolate)
-        total = total * (self.scene.scale * self._peak)
+            total = self._add_pass(total, ordinal, self._summed(step)._replace(raster=raster), interpolate)
         if self.choices.watery:
             total = total + self._water(ordinal, first)
-        return total * self._ends(ordinal, first)
+        ends = self._ends(ordinal, first)
+        return total if ends is None else total * ends
 
     def _ordinals(self, part: slice) -> tuple[Tensor, float]:
         if self.raster.chosen is not None:
             return self.raster.chosen[part].to(torch.float64), 0.0
-        return torch.arange(part.stop - part.start, dtype=torch.float64), float(part.start)
+        return self._constants[0][:part.stop - part.start], float(part.start)
 
-    def _add_pass(self, total: Tensor, ordinal: Tensor, first: float, step: Pass, interpolate: bool) -> Tensor:
-        few = self.directions <= FEW
-        frame = self.frame(first, step, with_omega=self._place(Place.TERM, "omega"), with_capture=self._captures)
-        if not few:
-            x, y, z, omega, _, capture = self.kernels("look", ordinal, *frame)
+    @property
+    def _one_by_one(self) -> bool:
+        """Whether directions are taken one after the other."""
+        return self.directions <= FEW or self.scene.grid is not None and self.shape not in TABULATED
+
+    @cached_property
+    def _constants(self) -> tuple[Tensor, Tensor, Tensor]:
+        """0, 1, 2, …; zeros; ones: as many as a call can have pixels."""
+        count = min(PIXELS, len(self.raster))
+        return (torch.arange(count, dtype=torch.float64), torch.zeros(count, dtype=torch.float64),
+                torch.ones(count, dtype=torch.float64))
+
+    def _add_pass(self, total: Tensor | None, ordinal: Tensor, frame: Frame, interpolate: bool) -> Tensor:
+        """What one sub-pixel and layer adds to each pixel (n,), scale and factors of its own included."""
+        if not self._one_by_one:
+            x, y, z, weight, _, capture = self.kernels("look", ordinal, *frame)
             factors = self._factors(x, y, z, interpolate)
-            return total + omega * capture * direction_sum(self.kernels, self.shape, x, y, z, factors, self.maps,
-                                                           self.forms, self.lattice)
-        own = total if not self._captures else torch.zeros_like(total)
-        for direction in range(self.directions):
-            maps = self.maps[:, direction].contiguous()
-            posed = frame._replace(form=self.forms[:, direction].contiguous())
+            own = weight * direction_sum(self.kernels, self.shape, x, y, z, factors, self.maps, self.forms,
+                                         self.lattice)
+            own = own * capture if self._captures else own
+            return own if total is None else total + own
+        own = self._constants[1][:len(ordinal)] if total is None or self._captures else total
+        for maps, form in zip(self.maps, self.forms, strict=True):
+            posed = frame._replace(form=form)
             factor = self._factor_along(ordinal, posed, maps, interpolate)
             own = self.kernels(f"one {self.shape.value}", ordinal, own, factor, *posed, maps, self.lattice)
         if not self._captures:
             return own
-        return total + own * self.kernels("look", ordinal, *frame)[5]
+        own = own * self.kernels("look", ordinal, *frame)[5]
+        return own if total is None else total + own
 
     # --- what multiplies the sums -------------------------------------------------------------------------------
 
@@ -111,9 +127,9 @@ class Lanes:
     def _captures(self) -> bool:
         return self.choices.absorbing and self._place(Place.TERM, "capture")
 
-    def _ends(self, ordinal: Tensor, first: float) -> Tensor | float:
-        """What multiplies the whole sum of a pixel (part B §3.8)."""
-        ends: Tensor | float = 1.0
+    def _ends(self, ordinal: Tensor, first: float) -> Tensor | None:
+        """What multiplies the whole sum of a pixel (part B §3.8), if anything."""
+        ends = None
         if self._place(Place.END, "omega") or self._place(Place.END, "polar"):
             frame = self.frame(first, self.passes[0], with_omega=self._place(Place.END, "omega"), with_capture=False)
             if self._place(Place.END, "polar"):
@@ -123,7 +139,8 @@ class Lanes:
         if self.choices.absorbing and self._place(Place.END, "capture"):
             last = next(step for step in self.passes if step.layer == self.choices.layers - 1)
             frame = self.frame(first, last, with_omega=False, with_capture=True)
-            ends = ends * self.kernels("look", ordinal, *frame)[5]
+            capture = self.kernels("look", ordinal, *frame)[5]
+            ends = capture if ends is None else ends * capture
         return ends
 
     def _water(self, ordinal: Tensor, first: float) -> Tensor:
@@ -131,7 +148,7 @@ class Lanes:
         if self.choices.quirks.water_scaling:
             return self.scene.scale * self.scene.background * self._folded(ordinal, first)
         sources = len(self.scene.sources.wavelength)
-        mean = self.forms[:, ::self.directions // sources].mean(-1)
+        mean = self.forms[::self.directions // sources].mean(0)
         diffuse = torch.zeros_like(ordinal)
         for step in self.passes:
             frame = self.frame(first, step, with_omega=self._place(Place.TERM, "omega"), with_capture=self._captures)
@@ -153,12 +170,23 @@ class Lanes:
 
     # --- operands -----------------------------------------------------------------------------------------------
 
+    def _raster_at(self, first: float) -> Tensor:
+        raster = self.raster
+        columns, left, bottom = ((raster.width, 0, 0) if raster.chosen is not None
+                                 else (raster.columns, raster.left, raster.bottom))
+        return torch.tensor([first, 1.0 / columns, columns, left, bottom], dtype=torch.float64)
+
+    def _summed(self, step: Pass) -> Frame:
+        """Frame of a pass with everything that is the same for all pixels in its solid angle; made once."""
+        if step not in self._frames:
+            frame = self.frame(0.0, step, with_omega=self._place(Place.TERM, "omega"), with_capture=self._captures)
+            self._frames[step] = frame._replace(omega=frame.omega * (self.scene.scale * self._peak))
+        return self._frames[step]
+
     def frame(self, first: float, step: Pass, *, with_omega: bool, with_capture: bool) -> Frame:
         """Geometry of one sub-pixel and layer (part B §§3.4 to 3.7); the form is 1."""
-        geometry, choices, raster = self.scene.geometry, self.choices, self.raster
+        geometry, choices = self.scene.geometry, self.choices
         pixel, zero = geometry.pixel_size, torch.zeros_like(geometry.pixel_size)
-        columns, corner = (raster.width, (0, 0)) if raster.chosen is not None else (
-            raster.columns, (raster.left, raster.bottom))
         along, up = pixel * geometry.fdet, pixel * geometry.sdet
         origin = (geometry.pix0 + step.layer * geometry.layer_depth * geometry.odet
                   + (step.sub_fast + 0.5) / choices.oversample * along
@@ -171,8 +199,8 @@ class Lanes:
         passed = -geometry.layer_depth * geometry.attenuation
         sensor = (torch.stack((zero, zero + 1.0, step.layer * passed, (step.layer + 1) * passed)) if with_capture
                   else torch.stack((zero + 1.0, zero, zero, zero)))
-        return Frame(torch.tensor([first, 1.0 / columns, columns, *corner], dtype=torch.float64),
-                     torch.stack((along, up, origin)), area, self._unit_form, torch.cat((geometry.odet, sensor)))
+        return Frame(self._raster_at(first), torch.stack((along, up, origin)), area, self._unit_form,
+                     torch.cat((geometry.odet, sensor)))
 
     @cached_property
     def _unit_form(self) -> Tensor:
@@ -180,16 +208,16 @@ class Lanes:
 
     @cached_property
     def maps(self) -> Tensor:
-        """Affine maps (12, J), sources outer."""
+        """Affine maps (J, 12), sources outer."""
         directions, shift = self.scene.directions, self.scene.directions.shift
         if self.choices.about_beam(shift.dtype):
             shift = shift - (directions.maps * self.scene.geometry.beam).sum(-1)
         folded = torch.cat((directions.maps, shift[..., None]), dim=-1)
-        return folded.reshape(-1, 12).T.contiguous()
+        return folded.reshape(-1, 12)
 
     @cached_property
     def forms(self) -> Tensor:
-        """Weight and polarisation of every direction as quadratic forms (7, J)."""
+        """Weight and polarisation of every direction as quadratic forms (J, 7)."""
         scene, choices = self.scene, self.choices
         sources, orientations = scene.directions.shift.shape[:2]
         forms = self._unit_form[:, None].expand(7, sources)
@@ -199,7 +227,7 @@ class Lanes:
                      else self._polar_forms[:, :1].expand(7, sources))
         if not choices.quirks.source_weights_ignored:
             forms = forms * scene.sources.weight
-        return forms.repeat_interleave(orientations, dim=1).contiguous()
+        return forms.T.repeat_interleave(orientations, dim=0)
 
     @cached_property
     def _polar_forms(self) -> Tensor:
@@ -218,8 +246,9 @@ class Lanes:
         steepness = {CrystalShape.SQUARE: 1.0, CrystalShape.ROUND: math.pi**2, CrystalShape.GAUSS: 2.0 / SPOT_SIZE,
                      CrystalShape.TOPHAT: 1.0 / SPOT_SIZE**2}[self.shape] * lattice.fudge
         literal = self.choices.quirks.sinc3_cancellation and self.kernels.work is torch.float64
-        entries = (*lattice.cells, *(1.0 / (lattice.cells * lattice.cells)), form[0, 0], form[1, 1], form[2, 2],
-                   2.0 * form[0, 1], 2.0 * form[0, 2], 2.0 * form[1, 2], steepness,
+        limits = TINY[self.kernels.work] * lattice.cells * lattice.cells
+        entries = (*lattice.cells, *limits, form[0, 0], form[1, 1], form[2, 2], 2.0 * form[0, 1],
+                   2.0 * form[0, 2], 2.0 * form[1, 2], steepness,
                    torch.full_like(lattice.fudge, SMALLEST_NORMAL if literal else SERIES_BELOW))
         return torch.stack(entries).to(self.kernels.work)
 
@@ -227,6 +256,8 @@ class Lanes:
     def _peak(self) -> Tensor:
         """F_cell²·F_latt² at the greatest, without what varies."""
         volume = torch.prod(self.scene.lattice.cells)
+        if self.shape is CrystalShape.SQUARE:
+            volume = torch.ones_like(volume)
         height = volume * ROUND_SCALE if self.shape is CrystalShape.ROUND else volume
         return torch.square(height if self.scene.grid is not None else height * self.scene.default_F)
 
@@ -244,7 +275,7 @@ class Lanes:
     def _factor_along(self, ordinal: Tensor, frame: Frame, maps: Tensor, interpolate: bool) -> Tensor:
         """F_cell² (n,) for one direction; 1 where it is the same everywhere."""
         if self.scene.grid is None:
-            return torch.ones_like(ordinal)
+            return self._constants[2][:len(ordinal)]
         nearest = self.kernels("nearest along", ordinal, *frame, maps, self._squares, self._box)
         if not interpolate:
             return nearest
@@ -255,10 +286,10 @@ class Lanes:
         """F_cell² (n, J) for all directions."""
         if self.scene.grid is None:
             return None
-        nearest = self.kernels("nearest", x, y, z, self.maps, self._squares, self._box)
+        nearest = self.kernels("nearest", x, y, z, self.maps.T, self._squares, self._box)
         if not interpolate:
             return nearest
-        return self._interpolated(indices(x[:, None], y[:, None], z[:, None], self.maps), nearest)
+        return self._interpolated(indices(x[:, None], y[:, None], z[:, None], self.maps.T), nearest)
 
     def _interpolated(self, hkl: tuple[Tensor, Tensor, Tensor], nearest: Tensor) -> Tensor:
         """F_cell² by interpolation where the table reaches, else the nearest."""

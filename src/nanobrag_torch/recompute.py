@@ -36,9 +36,13 @@ class _Recomputed(torch.autograd.Function):
                 inputs[place] = tensor
             return ctx.function(*inputs)
 
-        _, pull_back = torch.func.vjp(of_wanted, *(tensors[place] for place in wanted))
+        chosen = tuple(tensors[place] for place in wanted)
+        if _once(gradient, *tensors):
+            found = _pulled_back(of_wanted, chosen, gradient)
+        else:
+            found = torch.func.vjp(of_wanted, *chosen)[1](gradient)
         slopes: list[Tensor | None] = [None] * len(tensors)
-        for place, slope in zip(wanted, pull_back(gradient), strict=True):
+        for place, slope in zip(wanted, found, strict=True):
             slopes[place] = slope
         return None, *slopes
 
@@ -48,6 +52,22 @@ class _Recomputed(torch.autograd.Function):
         filled = tuple(torch.zeros_like(tensor) if tangent is None else tangent
                        for tensor, tangent in zip(tensors, tangents, strict=True))
         return torch.func.jvp(ctx.function, tensors, filled)[1]
+
+
+def _once(*tensors: Tensor) -> bool:
+    """Whether the derivative itself is not to be differentiated: then compiled kernels can take it."""
+    return not torch.is_grad_enabled() and not any(map(torch._C._functorch.is_functorch_wrapped_tensor, tensors))
+
+
+def _pulled_back(function: Callable[..., Tensor], chosen: tuple[Tensor, ...], gradient: Tensor) -> tuple[Tensor, ...]:
+    with torch.enable_grad():
+        inputs = tuple(tensor.detach().requires_grad_() for tensor in chosen)
+        result = function(*inputs)
+    if not result.requires_grad:
+        return tuple(map(torch.zeros_like, inputs))
+    found = torch.autograd.grad(result, inputs, gradient, allow_unused=True)
+    return tuple(torch.zeros_like(tensor) if slope is None else slope
+                 for tensor, slope in zip(inputs, found, strict=True))
 
 
 def recomputed(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .config import BeamConfig, ConfigError, CrystalShape, SamplingConfig, plain, plain3
 from .constants import CLASSICAL_ELECTRON_RADIUS_SQUARED_M2
-from .models import Beam, Crystal, Detector, DetectorGeometry, Sources
+from .models import Beam, Cell, Crystal, Detector, DetectorGeometry, Sources
 from .physics.background import water_intensity
 from .physics.lattice_factor import Lattice, radius_form
 from .physics.polarization import polarization_forms
@@ -139,7 +139,7 @@ def build_scene(crystal: Crystal, detector: Detector, beam: Beam, choices: Choic
     sources = beam.sources(detector.beam_direction())
     cells = crystal.cell_counts()
     origin = geometry.beam if choices.about_beam(dtype) else torch.zeros_like(geometry.beam)
-    directions, first = _directions(crystal, sources, origin)
+    directions, first = _directions(crystal, cell, sources, origin)
     fluence = beam.fluence_per_m2
     form = radius_form(cells, cell.reciprocal_axes, by_volume=choices.quirks.spot_width_by_volume)
     return Scene(
@@ -200,9 +200,9 @@ def _interpolate(crystal: Crystal, sampling: SamplingConfig, quirks: Quirks) -> 
     return any(count <= 2 for count in plain3(counts))
 
 
-def _directions(crystal: Crystal, sources: Sources, origin: Tensor) -> tuple[Directions, Directions | None]:
+def _directions(crystal: Crystal, cell: Cell, sources: Sources, origin: Tensor) -> tuple[Directions, Directions | None]:
     """Directions of every ray, and those of the run's very first ray where they differ."""
-    vectors = crystal.get_rotated_real_vectors()
+    vectors = crystal.get_rotated_real_vectors(cell=cell)
     used, used_first = crystal.phi_carryover()
     directions = Directions.fold(vectors[used].flatten(0, 1), sources, origin)
     if used == used_first:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from .config import BeamConfig, ConfigError, CrystalConfig, DetectorConfig, SamplingConfig
+from .derivatives import derivative_images
 from .integrate import Block, Cut, photons
 from .lanes import Lanes, suits
 from .models import Beam, Crystal, Detector
 from .order import Segment, segments
-from .packages import Kernels, at_hand
+from .packages import Kernels, at_hand, differentiated
 from .quirks import Quirks
 from .raster import Raster
 from .recompute import recomputed
@@ -38,7 +39,11 @@ CHUNK_ELEMENTS = 2**16
 BYTES_PER_ELEMENT = 4096
 """Upper bound on what one pixel x direction keeps alive, tricubic interpolation under differentiation included."""
 
+LONG_LIST = 4096
+"""Numbers of a field from which it is not compared value by value."""
+
 Progress = Callable[[int, int], None]
+ChunkFunction = Callable[[Scene], Tensor]
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,7 @@ class Simulator:
         self.device = device
         self.beam.check_axes(self.detector.plain_beam_vector)
         self.summary: RunSummary | None = None
+        self._last: tuple[tuple[object, Tensor], Scene] | None = None
 
     @cached_property
     def choices(self) -> Choices:
@@ -104,8 +110,24 @@ class Simulator:
         return choose(self.crystal, self.detector, self.beam, self.sampling, self.quirks)
 
     def scene(self) -> Scene:
-        """Tensors of this experiment, in the precision of the geometry."""
-        return build_scene(self.crystal, self.detector, self.beam, self.choices, self.geometry_dtype)
+        """Tensors of this experiment, in the precision of the geometry; those of the last time if nothing changed."""
+        state = self._state()
+        if self._last is None or state is None or not _same(state, self._last[0]):
+            scene = build_scene(self.crystal, self.detector, self.beam, self.choices, self.geometry_dtype)
+            self._last = None if state is None else (state, scene)
+            return scene
+        return self._last[1]
+
+    def _state(self) -> tuple[object, Tensor] | None:
+        """What a scene is made of: every value but of long lists, which count as changed when written to; None where
+        derivatives are taken."""
+        models = (self.crystal, self.detector, self.beam)
+        tensors = [tensor for model in models for tensor in (*model.parameters(), *model.buffers())]
+        if any(map(differentiated, tensors)):
+            return None
+        short = [tensor.detach().reshape(-1).to(torch.float64) for tensor in tensors if tensor.numel() <= LONG_LIST]
+        marks = [(id(tensor), tensor._version) for tensor in tensors if tensor.numel() > LONG_LIST]
+        return ([model.quirks for model in models], marks, [tensor.shape for tensor in short]), torch.cat(short)
 
     def run(self, progress: Progress | None = None) -> Tensor:
         """The image in photons per pixel, (spixels, fpixels); 0 outside the region of interest and the mask.
@@ -116,14 +138,21 @@ class Simulator:
         cuts = self.segments(scene)
         kernels = self.kernels(scene)
         self.summary = self._summarise(scene, cuts, kernels)
-        values = []
-        for segment in cuts:
-            for part in self._parts(scene, segment, kernels):
-                values.append(self._photons(scene, segment, part, kernels))
-                if progress is not None:
-                    progress(part.stop, len(raster))
-        flat = torch.cat(values) if values else torch.zeros(0, dtype=self.geometry_dtype, device=self.device)
-        return raster.image(flat)
+        lanes = None if kernels is None else Lanes(kernels, scene, self.choices, raster)
+        parts = ((segment, part) for segment in cuts for part in self._parts(scene, segment, lanes))
+        whole = _gathered if _needs_gradient(scene) else _filled
+        return raster.image(whole(self._empty(), self._chunks(scene, parts, lanes, progress)))
+
+    def _chunks(self, scene: Scene, parts: Iterable[tuple[Segment, slice]], lanes: Lanes | None,
+                progress: Progress | None) -> Iterator[tuple[slice, Tensor]]:
+        """Photons of one chunk of pixels after the other."""
+        for segment, part in parts:
+            yield part, self._photons(scene, segment, part, lanes)
+            if progress is not None:
+                progress(part.stop, len(self.raster))
+
+    def _empty(self) -> Tensor:
+        return torch.empty(len(self.raster), dtype=self.geometry_dtype, device=self.device)
 
     def compute_statistics(self, image: Tensor) -> ImageStatistics:
         """Maximum, mean, rms and rmsd of an image over its rendered pixels (part A §4.7)."""
@@ -156,26 +185,52 @@ class Simulator:
         samples = len(self.raster) * self._evaluations
         return at_hand(self.precision, must=self.compile == "on", worth=samples >= WORTH_COMPILING)
 
-    def _photons(self, scene: Scene, segment: Segment, part: slice, kernels: Kernels | None) -> Tensor:
-        choices, raster = self.choices, self.raster
-        if kernels is not None and not segment.explicit:
-            def chunk(scene: Scene) -> Tensor:
-                return Lanes(kernels, scene, choices, raster).photons(part, segment.interpolate)
+    def derivative_image(self, name: str) -> Tensor:
+        """Derivative of the image by one continuous field, such as "cell_a": photons per pixel and unit of the field,
+        the field's own shape before the image's."""
+        return self.derivative_images([name])[1][name]
 
-            return recomputed(lambda *tensors: chunk(scene.with_tensors(tensors)), *scene.tensors)
+    def derivative_images(self, names: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The image and its derivatives by several fields in one pass; see `derivatives.derivative_images`."""
+        return derivative_images(self, names)
+
+    def chunk_functions(self, scene: Scene, moving: Sequence[int]) -> Iterator[tuple[slice, ChunkFunction]]:
+        """Pieces of the raster with the function that takes a scene to their photons, for derivatives by the scene's
+        tensors of these places."""
+        tensors = [tensor.clone().requires_grad_(place in moving) for place, tensor in enumerate(scene.tensors)]
+        with torch.enable_grad():
+            kernels = self.kernels(scene.with_tensors(tensors))
+        lanes = None if kernels is None else Lanes(kernels, scene, self.choices, self.raster)
+        for segment in self.segments(scene):
+            for part in self._parts(scene, segment, lanes, sloped=True):
+                yield part, self._chunk(segment, part, lanes)
+
+    def _photons(self, scene: Scene, segment: Segment, part: slice, lanes: Lanes | None) -> Tensor:
+        if lanes is not None and not segment.explicit and not _needs_gradient(scene):
+            return lanes.photons(part, segment.interpolate)
+        chunk = self._chunk(segment, part, lanes, recompute_blocks=self._blocks_recomputed(scene))
+        return recomputed(lambda *tensors: chunk(scene.with_tensors(tensors)), *scene.tensors)
+
+    def _chunk(self, segment: Segment, part: slice, lanes: Lanes | None, *,
+               recompute_blocks: bool = False) -> ChunkFunction:
+        """Photons of some pixels as a function of the scene."""
+        choices, raster = self.choices, self.raster
+        if lanes is not None and not segment.explicit:
+            return lambda scene: Lanes(lanes.kernels, scene, choices, raster).photons(part, segment.interpolate)
         slow, fast = raster.coordinates(part, self.geometry_dtype)
         if segment.explicit or choices.running_product:
-            def chunk(scene: Scene) -> Tensor:
+            def explicit(scene: Scene) -> Tensor:
                 terms = all_terms(scene, choices, slow, fast, first=segment.first)
                 allowed = interpolated(terms, segment.latched_at) if segment.interpolate else None
                 return photons_from_terms(scene, choices, terms, allowed)
-        else:
-            cut = Cut(segment.interpolate, self.work_dtype, list(self._blocks(scene)), self._blocks_recomputed(scene))
 
-            def chunk(scene: Scene) -> Tensor:
-                return photons(scene, choices, slow, fast, cut)
+            return explicit
 
-        return recomputed(lambda *tensors: chunk(scene.with_tensors(tensors)), *scene.tensors)
+        def reduced(scene: Scene) -> Tensor:
+            cut = Cut(segment.interpolate, self.work_dtype, list(self._blocks(scene)), recompute_blocks)
+            return photons(scene, choices, slow, fast, cut)
+
+        return reduced
 
     @property
     def _elements(self) -> int:
@@ -197,11 +252,11 @@ class Simulator:
         """Evaluations of one pixel: directions, sub-pixels and layers."""
         return self.choices.steps * self.choices.layers
 
-    def _pixels_per_chunk(self, scene: Scene) -> int:
+    def _pixels_per_chunk(self, scene: Scene, sloped: bool = False) -> int:
         if self.choices.running_product:
             return max(1, self._elements // self._evaluations)
         pixels = self._elements // self._directions
-        if _needs_gradient(scene):
+        if sloped or _needs_gradient(scene):
             pixels = min(pixels, self._kept_elements // self._evaluations)
         return max(1, pixels)
 
@@ -209,10 +264,12 @@ class Simulator:
         """Whether the derivative of even a single pixel would keep too much alive."""
         return _needs_gradient(scene) and self._evaluations > self._kept_elements
 
-    def _parts(self, scene: Scene, segment: Segment, kernels: Kernels | None) -> Iterator[slice]:
-        size = self._pixels_per_chunk(scene)
-        if kernels is not None:
-            size = Lanes(kernels, scene, self.choices, self.raster).pixels_per_call(_needs_gradient(scene))
+    def _parts(self, scene: Scene, segment: Segment, lanes: Lanes | None, *,
+               sloped: bool = False) -> Iterator[slice]:
+        sloped = sloped or _needs_gradient(scene)
+        size = self._pixels_per_chunk(scene, sloped)
+        if lanes is not None and not segment.explicit:
+            size = lanes.pixels_per_call(sloped)
         for start in range(segment.start, segment.stop, size):
             yield slice(start, min(start + size, segment.stop))
 
@@ -240,6 +297,22 @@ def simulate(crystal: Crystal | CrystalConfig, detector: Detector | DetectorConf
 
 def _device_of(*models: object) -> torch.device:
     return next((model.device for model in models if isinstance(model, torch.nn.Module)), torch.device("cpu"))
+
+
+def _filled(pixels: Tensor, chunks: Iterable[tuple[slice, Tensor]]) -> Tensor:
+    """Chunks written into pixels, each forgotten at once."""
+    for part, values in chunks:
+        pixels[part] = values
+    return pixels
+
+
+def _gathered(pixels: Tensor, chunks: Iterable[tuple[slice, Tensor]]) -> Tensor:
+    """Chunks side by side, as differentiation needs them."""
+    return torch.cat([pixels[:0], *(values for _, values in chunks)])
+
+
+def _same(state: tuple[object, Tensor], other: tuple[object, Tensor]) -> bool:
+    return state[0] == other[0] and torch.equal(state[1], other[1])
 
 
 def _needs_gradient(scene: Scene) -> bool:

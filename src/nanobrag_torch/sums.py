@@ -27,6 +27,8 @@ def _monomials(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
 
 
 class _DirectionSum(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(kernels, shape, x, y, z, maps, forms, lattice, *factors):
         if factors:
@@ -45,10 +47,10 @@ class _DirectionSum(torch.autograd.Function):
         intensity, *by_hkl = _slopes(ctx, x, y, z, maps, forms, lattice, *factors)
         ones = torch.stack((x, y, z, torch.ones_like(x)), dim=1)
         weighted = (ones * gradient[:, None]).T
-        by_maps = torch.cat([weighted @ by_index for by_index in by_hkl]) if ctx.needs_input_grad[5] else None
-        by_forms = (_monomials(x, y, z) * gradient[:, None]).T @ intensity if ctx.needs_input_grad[6] else None
-        turned = sum(by_index @ maps[4 * axis:4 * axis + 3].T for axis, by_index in enumerate(by_hkl))
-        q = intensity @ forms.T
+        by_maps = torch.cat([weighted @ by_index for by_index in by_hkl]).T if ctx.needs_input_grad[5] else None
+        by_forms = intensity.T @ (_monomials(x, y, z) * gradient[:, None]) if ctx.needs_input_grad[6] else None
+        turned = sum(by_index @ maps[:, 4 * axis:4 * axis + 3] for axis, by_index in enumerate(by_hkl))
+        q = intensity @ forms
         by_x = gradient * (turned[:, 0] + 2.0 * q[:, 1] * x + q[:, 4] * y + q[:, 5] * z)
         by_y = gradient * (turned[:, 1] + 2.0 * q[:, 2] * y + q[:, 4] * x + q[:, 6] * z)
         by_z = gradient * (turned[:, 2] + 2.0 * q[:, 3] * z + q[:, 5] * x + q[:, 6] * y)
@@ -61,27 +63,27 @@ class _DirectionSum(torch.autograd.Function):
         total = torch.zeros_like(x)
         for axis, by_index in enumerate(by_hkl):
             if maps_dot is not None:
-                moved = by_index @ maps_dot[4 * axis:4 * axis + 4].T
+                moved = by_index @ maps_dot[:, 4 * axis:4 * axis + 4]
                 total = total + moved[:, 0] * x + moved[:, 1] * y + moved[:, 2] * z + moved[:, 3]
-            turned = by_index @ maps[4 * axis:4 * axis + 3].T
+            turned = by_index @ maps[:, 4 * axis:4 * axis + 3]
             for place, rate in enumerate((x_dot, y_dot, z_dot)):
                 total = total if rate is None else total + turned[:, place] * rate
         return total + _form_rate(x, y, z, forms, intensity, (x_dot, y_dot, z_dot), forms_dot)
 
 
 def _form_rate(x, y, z, forms, intensity, rates, forms_dot):
-    q = intensity @ forms.T
+    q = intensity @ forms
     by = (2.0 * q[:, 1] * x + q[:, 4] * y + q[:, 5] * z, 2.0 * q[:, 2] * y + q[:, 4] * x + q[:, 6] * z,
           2.0 * q[:, 3] * z + q[:, 5] * x + q[:, 6] * y)
     total = torch.zeros_like(x)
     for slope, rate in zip(by, rates, strict=True):
         total = total if rate is None else total + slope * rate
     if forms_dot is not None:
-        total = total + ((intensity @ forms_dot.T) * _monomials(x, y, z)).sum(1)
+        total = total + ((intensity @ forms_dot) * _monomials(x, y, z)).sum(1)
     return total
 
 
 def _slopes(ctx, x, y, z, maps, forms, lattice, *factors):
     """Intensity and derivatives by h, k, l, (P, J) in float64."""
-    found = (slope.to(x.dtype) for slope in ctx.kernels(f"slopes {ctx.shape.value}", x, y, z, maps, forms, lattice))
+    found = (slope.to(x.dtype) for slope in ctx.kernels(f"slopes {ctx.shape.value}", x, y, z, maps.T, forms.T, lattice))
     return tuple(slope * factors[0] for slope in found) if factors else tuple(found)

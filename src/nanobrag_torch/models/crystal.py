@@ -195,15 +195,16 @@ class Crystal(ContinuousFields):
         """Number of mosaic domains: one without a spread."""
         return self.config.mosaic_domains if plain(self.config.mosaic_spread_deg) > 0 else 1
 
-    def get_rotated_real_vectors(self, config: CrystalConfig | None = None) -> Tensor:
+    def get_rotated_real_vectors(self, config: CrystalConfig | None = None, *, cell: Cell | None = None) -> Tensor:
         """Direct lattice vectors in every orientation: (phi_steps, domains, 3 vectors, 3 components), metres.
 
         U·R(spindle, phi)·a: the mosaic rotation follows the spindle's (part B §4.7). Every step uses its own angle.
+        cell: that of `compute_cell_tensors`, where it is at hand.
         """
         if config is not None and config is not self.config:
             return Crystal(config, frame=self.frame, device=self.device, dtype=self.dtype,
                            quirks=self.quirks).get_rotated_real_vectors()
-        vectors = self.compute_cell_tensors().axes * 1e-10
+        vectors = (cell or self.compute_cell_tensors()).axes * 1e-10
         turned = rotate_about(vectors, self.spindle_direction(), self.phi_angles()[:, None])
         return self.domain_rotations(turned).transpose(0, 1)
 

@@ -75,5 +75,5 @@ class ContinuousFields(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the fields are."""
-        tensor = next((t for t in (*self.parameters(), *self.buffers()) if t is not None), None)
-        return self._device if tensor is None else tensor.device
+        fields = (*self._parameters.values(), *self._buffers.values())
+        return next((field.device for field in fields if field is not None), self._device)

@@ -1,0 +1,179 @@
+"""The fast kernels: the same images, derivatives and refusals as the program's own order of operations gives.
+
+Eagerly the kernels are plain functions of tensors and need no compiler; `test_packages` runs the compiled ones.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from nanobrag_torch import fused
+from nanobrag_torch.config import BeamConfig, CrystalConfig, CrystalShape, DetectorConfig, SamplingConfig
+from nanobrag_torch.lanes import Lanes, suits
+from nanobrag_torch.models import Crystal
+from nanobrag_torch.packages import Kernels
+from nanobrag_torch.quirks import Quirks
+from nanobrag_torch.simulator import Simulator
+
+CELL = {"cell_a": 70.0, "cell_b": 80.0, "cell_c": 90.0, "cell_alpha": 75.0, "cell_beta": 85.0, "cell_gamma": 95.0,
+        "misset_deg": (15.0, 20.0, 30.0), "default_F": 100.0, "N_cells": (5, 4, 7)}
+DETECTOR = {"spixels": 24, "fpixels": 20, "pixel_size_mm": 2.0, "oversample": 1}
+DOMAINS = {"mosaic_spread_deg": 0.5, "mosaic_domains": 7}
+COLOURS = {"dispersion_percent": 1.0, "dispersion_steps": 2, "hdiv_range_mrad": 2.0, "hdiv_steps": 2,
+           "round_div": False}
+MODES = {
+    "plain": ({}, {}, {}, {}),
+    "domains": (DOMAINS, {}, {}, {}),
+    "phi": ({"osc_range_deg": 1.0, "phi_start_deg": 1.0, "phi_steps": 3, **DOMAINS}, {}, {}, {}),
+    "sources": ({}, {}, COLOURS, {}),
+    "sources and domains": (DOMAINS, {}, COLOURS, {}),
+    "sub-pixels": ({}, {"oversample": 3}, {}, {}),
+    "layers": ({}, {"detector_thick_um": 300.0, "detector_abs_um": 250.0, "detector_thicksteps": 3}, {}, {}),
+    "layers and domains": (DOMAINS, {"detector_thick_um": 300.0, "detector_abs_um": 250.0, "oversample": 2,
+                                     "detector_thicksteps": 3}, {}, {}),
+    "point pixels": (DOMAINS, {"point_pixel": True, "oversample": 2}, {}, {}),
+    "water": ({"default_F": 1.0}, {"oversample": 2}, {"water_size_um": 5.0, **COLOURS}, {}),
+    "water, once": ({"default_F": 1.0}, {}, {"water_size_um": 5.0}, {}),
+    "unpolarised": ({}, {}, {"nopolar": True}, {}),
+    "region": (DOMAINS, {"roi_xmin": 3, "roi_xmax": 12, "roi_ymin": 5, "roi_ymax": 19}, {}, {}),
+    "turned detector": ({}, {"detector_rotx_deg": 5.0, "detector_twotheta_deg": 12.0}, {}, {}),
+    "table": ({}, {"oversample": 2}, {"wavelength_A": 3.0}, {"interpolate": False}),
+    "table and domains": (DOMAINS, {}, {"wavelength_A": 3.0}, {"interpolate": False}),
+    "tricubic": ({}, {}, {"wavelength_A": 3.0}, {"interpolate": True}),
+    "tricubic and domains": (DOMAINS, {}, {"wavelength_A": 3.0}, {"interpolate": True}),
+}
+
+
+def _table(reach: int = 9) -> SimpleNamespace:
+    values = np.random.default_rng(3).uniform(10.0, 500.0, (2 * reach + 1,) * 3)
+    return SimpleNamespace(values=values, h_min=-reach, k_min=-reach, l_min=-reach)
+
+
+def simulator(mode: str, *, shape: CrystalShape = CrystalShape.SQUARE, quirks: Quirks | None = None,
+              compile: str = "off", dtype: str = "float64", **changes: float) -> Simulator:
+    """The experiment of a mode."""
+    crystal, detector, beam, sampling = MODES[mode]
+    fields = CELL | {"shape": shape} | crystal | {name: value for name, value in changes.items() if name in CELL}
+    table = _table() if sampling else None
+    return Simulator(Crystal(CrystalConfig(**fields), structure_factors=table), DetectorConfig(**DETECTOR | detector),
+                     BeamConfig(**{"wavelength_A": 1.5} | beam), sampling=SamplingConfig(**sampling), quirks=quirks,
+                     dtype=dtype, compile=compile)
+
+
+def by_lanes(experiment: Simulator, kernels: Kernels) -> torch.Tensor:
+    """The image with these kernels, the pixels that need an order of their own aside."""
+    with torch.no_grad():
+        scene, raster = experiment.scene(), experiment.raster
+        assert suits(scene, experiment.choices)
+        lanes = Lanes(kernels, scene, experiment.choices, raster)
+        values = [lanes.photons(part, segment.interpolate) for segment in experiment.segments(scene)
+                  for part in experiment._parts(scene, segment, lanes)]
+        return raster.image(torch.cat(values))
+
+
+@pytest.mark.parametrize("quirks", [Quirks.upstream(), Quirks.clean()], ids=["upstream", "clean"])
+@pytest.mark.parametrize("mode", MODES)
+def test_image_is_that_of_the_programs_own_order(mode, quirks):
+    experiment = simulator(mode, quirks=quirks)
+    with torch.no_grad():
+        expected = experiment.run()
+    image = by_lanes(experiment, Kernels("float64"))
+    ordinary = torch.ones(len(experiment.raster), dtype=torch.bool)
+    for segment in experiment.segments(experiment.scene()):
+        ordinary[segment.start:segment.stop] = not segment.explicit
+    kept = experiment.raster.image(ordinary.to(torch.float64)) > 0
+    torch.testing.assert_close(image[kept], expected[kept], rtol=2e-9, atol=float(expected.max()) * 1e-12)
+
+
+@pytest.mark.parametrize("shape", CrystalShape)
+@pytest.mark.parametrize("mode", ["plain", "domains", "table and domains"])
+def test_every_shape(mode, shape):
+    experiment = simulator(mode, shape=shape, quirks=Quirks.clean())
+    with torch.no_grad():
+        expected = experiment.run()
+    image = by_lanes(experiment, Kernels("float64"))
+    torch.testing.assert_close(image, expected, rtol=1e-9, atol=float(expected.max()) * 1e-12)
+
+
+@pytest.mark.parametrize("mode", ["plain", "domains", "sub-pixels", "table"])
+def test_mixed_precision_keeps_the_image(mode):
+    experiment, single = simulator(mode), simulator(mode, dtype="mixed")
+    expected, image = by_lanes(experiment, Kernels("float64")), by_lanes(single, Kernels("mixed"))
+    bright = expected > 1e-3 * expected.max()
+    assert ((image - expected).abs() / expected)[bright].max() < 1e-4
+    assert 1.0 - np.corrcoef(image.flatten(), expected.flatten())[0, 1] < 1e-12
+
+
+def test_chosen_pixels_alone_are_computed_and_equal():
+    mask = np.zeros((24, 20), dtype=bool)
+    mask[[3, 3, 17, 23], [0, 19, 4, 19]] = True
+    whole = simulator("domains")
+    chosen = Simulator(whole.crystal, DetectorConfig(**DETECTOR, mask_array=mask), whole.beam, compile="off")
+    image = by_lanes(chosen, Kernels("float64"))
+    expected = by_lanes(whole, Kernels("float64")) * torch.as_tensor(mask)
+    torch.testing.assert_close(image, expected, rtol=1e-13, atol=0.0)
+
+
+@pytest.mark.parametrize("dtype", fused.SINPI)
+def test_sine_polynomials_are_as_good_as_they_claim(dtype):
+    x = torch.linspace(-0.5, 0.5, 20001, dtype=torch.float64)
+    value, slope = fused.sine_and_slope(x.to(dtype))
+    claimed = {torch.float64: 3e-13, torch.float32: 4e-7}[dtype]
+    expected = torch.sin(torch.pi * x.to(dtype).to(torch.float64))
+    assert ((value - expected).abs() <= claimed * expected.abs()).all()
+    # a derivative of the polynomial, which is chosen for the sine, is less good at the ends
+    rough = {torch.float64: 4e-11, torch.float32: 3e-6}[dtype]
+    assert ((slope - torch.pi * torch.cos(torch.pi * x)).abs() <= rough).all()
+
+
+def test_node_itself_gives_the_height_of_the_peak():
+    lattice = torch.zeros(14, dtype=torch.float64)
+    lattice[:3] = torch.tensor([5.0, 4.0, 7.0])
+    lattice[3:6] = fused.TINY[torch.float64] * lattice[:3] ** 2
+    zero = torch.zeros(1, dtype=torch.float64)
+    assert float(fused.grating((zero, zero, zero), lattice)) == pytest.approx((5 * 4 * 7) ** 2, rel=1e-14)
+    value, *rates = fused.grating_slopes((zero, zero, zero), lattice)
+    assert float(value) == pytest.approx((5 * 4 * 7) ** 2, rel=1e-14)
+    assert all(float(rate) == 0.0 for rate in rates)
+
+
+@pytest.mark.parametrize("shape", fused.SLOPES)
+def test_slopes_are_the_derivatives_of_the_sum(shape):
+    generator = torch.Generator().manual_seed(1)
+    x, y, z = torch.nn.functional.normalize(torch.rand(6, 3, dtype=torch.float64, generator=generator)).unbind(1)
+    maps = 40.0 * torch.rand(4, 12, dtype=torch.float64, generator=generator)
+    forms = torch.rand(4, 7, dtype=torch.float64, generator=generator)
+    lattice = torch.tensor([5.0, 4, 7, 1e-90, 1e-90, 1e-90, 25, 16, 49, 1, 2, 3, 1, 0.25], dtype=torch.float64)
+    from nanobrag_torch.sums import direction_sum
+
+    def total(*inputs: torch.Tensor) -> torch.Tensor:
+        return direction_sum(Kernels("float64"), shape, *inputs[:3], None, *inputs[3:], lattice)
+
+    inputs = tuple(tensor.clone().requires_grad_() for tensor in (x, y, z, maps, forms))
+    assert torch.autograd.gradcheck(total, inputs, check_forward_ad=True, eps=1e-7, rtol=1e-5, atol=1e-5)
+
+
+def test_unknown_choice_is_refused_with_its_name(monkeypatch):
+    from nanobrag_torch.config import ConfigError
+
+    with pytest.raises(ConfigError, match="compile"):
+        simulator("plain", compile="sometimes")
+    monkeypatch.setenv("NANOBRAG_COMPILE", "perhaps")
+    with pytest.raises(ConfigError, match="NANOBRAG_COMPILE"):
+        Simulator(CrystalConfig(**CELL), DetectorConfig(**DETECTOR))
+
+
+def test_changed_value_makes_a_new_scene():
+    experiment = simulator("plain")
+    with torch.no_grad():
+        before, again = experiment.run(), experiment.run()
+        assert experiment.scene() is experiment.scene()
+        experiment.crystal.cell_a.data.mul_(1.01)
+        changed = experiment.run()
+    assert torch.equal(before, again)
+    assert torch.equal(changed, simulator("plain", cell_a=70.0 * 1.01).run())
+    assert not torch.equal(changed, before)

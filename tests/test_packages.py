@@ -1,0 +1,146 @@
+"""Compiled packages: they do what the functions that they were made from do, for every size, and are made once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from nanobrag_torch import packages
+from nanobrag_torch.config import CrystalShape
+from nanobrag_torch.packages import PRECISIONS, Kernels
+from nanobrag_torch.quirks import Quirks
+from test_kernels import MODES, by_lanes, simulator
+
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+CRYSTAL = "-cell 70 80 90 90 90 90 -default_F 100 -N 3"
+QUIET = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+
+
+@pytest.fixture(scope="module")
+def compiled() -> dict[str, Kernels]:
+    """The kernels of every precision; compiled first where `make setup` has not done so."""
+    packages.warm_up()
+    return {precision: packages.load(precision) for precision in PRECISIONS}
+
+
+@needs_compiler
+@pytest.mark.parametrize("mode", MODES)
+def test_compiled_image_equals_the_eager_one(mode, compiled):
+    for precision, agreement in (("float64", 1e-9), ("mixed", 3e-5)):
+        experiment = simulator(mode, dtype=precision, quirks=Quirks.upstream())
+        expected, image = by_lanes(experiment, Kernels(precision)), by_lanes(experiment, compiled[precision])
+        torch.testing.assert_close(image, expected, rtol=agreement, atol=float(expected.max()) * agreement * 1e-2)
+
+
+@needs_compiler
+@pytest.mark.parametrize("shape", CrystalShape)
+def test_compiled_shapes(shape, compiled):
+    for mode in ("plain", "domains", "table and domains"):
+        experiment = simulator(mode, shape=shape)
+        expected, image = by_lanes(experiment, Kernels("float64")), by_lanes(experiment, compiled["float64"])
+        torch.testing.assert_close(image, expected, rtol=1e-9, atol=float(expected.max()) * 1e-11)
+
+
+@needs_compiler
+def test_gradient_through_compiled_kernels(compiled):
+    found = {}
+    for compile in ("off", "on"):
+        experiment = simulator("domains", compile=compile)
+        experiment.crystal.refine("cell_a", "misset_deg", "mosaic_spread_deg")
+        experiment.detector.refine("distance_mm")
+        image = experiment.run()
+        (image / image.detach().max()).square().sum().backward()
+        assert experiment.summary.compiled is (compile == "on")
+        found[compile] = [field.grad for model in (experiment.crystal, experiment.detector)
+                          for field in model.parameters()]
+    for expected, gradient in zip(found["off"], found["on"], strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("compile", ["off", pytest.param("on", marks=needs_compiler)])
+def test_derivative_images_are_differences_of_images(compile, request):
+    if compile == "on":
+        request.getfixturevalue("compiled")
+    experiment = simulator("domains", compile=compile)
+    image, rates = experiment.derivative_images(["cell_a", "crystal.misset_deg", "distance_mm"])
+    step = 1e-5
+    with torch.no_grad():
+        torch.testing.assert_close(image, experiment.run(), rtol=1e-11, atol=float(image.max()) * 1e-13)
+        above, below = (simulator("domains", compile=compile, cell_a=70.0 + sign * step).run() for sign in (1, -1))
+    numerical = (above - below) / (2 * step)
+    assert rates["crystal.misset_deg"].shape == (3, *image.shape)
+    assert (rates["cell_a"] - numerical).abs().max() < 1e-6 * numerical.abs().max()
+    torch.testing.assert_close(experiment.derivative_image("cell_a"), rates["cell_a"])
+    with pytest.raises(ValueError, match="cell_q"):
+        experiment.derivative_image("cell_q")
+
+
+@needs_compiler
+def test_nothing_is_compiled_for_another_experiment(compiled, monkeypatch):
+    """Twenty experiments that differ in every number: no package is made, none is loaded anew."""
+    monkeypatch.setattr(packages, "_compile_apart", lambda *_: pytest.fail("a compilation"))
+    loaded = packages.load("float64")
+    for number in range(20):
+        mode = list(MODES)[number % len(MODES)]
+        experiment = simulator(mode, compile="on", cell_a=60.0 + number, shape=list(CrystalShape)[number % 4])
+        with torch.no_grad():
+            experiment.run()
+        assert experiment.summary.compiled
+        assert packages.load("float64") is loaded
+
+
+@needs_compiler
+def test_golden_images_hold_with_compiled_kernels(compiled, record_property):
+    """The same cases at the same thresholds as with the program's own order of operations."""
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider",
+                           str(Path(__file__).with_name("test_golden.py"))], check=False,
+                          env=dict(os.environ, NANOBRAG_COMPILE="on"), **QUIET)
+    assert done.returncode == 0, done.stdout[-2000:]
+    figures = next(line for line in done.stdout.splitlines() if line.startswith("golden images:"))
+    record_property("figure", f"compiled, {figures}")
+
+
+@needs_compiler
+def test_command_uses_the_package_and_imports_no_compiler(compiled, tmp_path):
+    words = f"{CRYSTAL} -detpixels 16 -pixel 1 -lambda 1 -floatfile f.bin -nonoise".split()
+    script = ("import sys; from nanobrag_torch.cli.main import main; main(sys.argv[1:]); "
+              "assert 'torch._dynamo' not in sys.modules and 'torch._inductor' not in sys.modules")
+    environment = {name: value for name, value in os.environ.items() if name != "NANOBRAG_COMPILE"}
+    for compile in ("auto", "off"):
+        done = subprocess.run([sys.executable, "-c", script, *words, "-compile", compile], cwd=tmp_path,
+                              env=environment, check=False, **QUIET)
+        assert done.returncode == 0, done.stderr
+        (tmp_path / "f.bin").rename(tmp_path / f"{compile}.bin")
+    assert (tmp_path / "auto.bin").stat().st_size == (tmp_path / "off.bin").stat().st_size == 1024
+
+
+def test_missing_compiler_is_one_line(tmp_path):
+    environment = dict(os.environ, NANOBRAG_CACHE=str(tmp_path / "cache"), CXX="no-such-compiler")
+    for option, words in (("-warmup", "-warmup"), ("-compile on", f"{CRYSTAL} -compile on -floatfile f.bin")):
+        done = subprocess.run([sys.executable, "-m", "nanobrag_torch", *words.split()], cwd=tmp_path, env=environment,
+                              check=False, **QUIET)
+        assert done.returncode == 2
+        assert f"error: {option}: " in done.stderr.splitlines()[-1] and "no-such-compiler" in done.stderr
+    assert not list(tmp_path.glob("*.bin"))
+
+
+def test_package_name_follows_cache_and_sources(monkeypatch, tmp_path):
+    monkeypatch.setenv("NANOBRAG_CACHE", str(tmp_path))
+    assert packages.package_path("mixed").parent == tmp_path
+    assert packages.missing(("mixed",)) == ["mixed", "shared"]
+    monkeypatch.delenv("NANOBRAG_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert packages.package_path("mixed").parent == Path(tmp_path, "nanobrag_torch")
+
+
+def test_broken_package_is_as_good_as_none(monkeypatch, tmp_path):
+    monkeypatch.setenv("NANOBRAG_CACHE", str(tmp_path))
+    for package in ("shared", "float64"):
+        packages.package_path(package).write_bytes(b"not a package")
+    assert packages.load("float64") is None
