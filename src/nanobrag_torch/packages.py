@@ -117,18 +117,18 @@ class Kernels:
 
     def __init__(self, precision: str, packages: dict[str, Path] | None = None) -> None:
         self.work = WORK[precision]
-        self._functions, self._packages = {}, {}
+        self.functions, self._packages = {}, {}
         for name in (SHARED, precision):
             package = Package(name, packages[name]) if packages else None
             for operation in operations(name):
-                self._functions[operation.name] = operation.function
+                self.functions[operation.name] = operation.function
                 self._packages[operation.name] = package
 
     def __call__(self, name: str, *operands: Tensor) -> Any:
         """The result of an operation: a tensor, or a tuple of them."""
         package = self._packages[name]
         if package is None or operands[0].numel() < FEWEST or any(map(differentiated, operands)):
-            return self._functions[name](*operands)
+            return self.functions[name](*operands)
         return package.run(name, tuple(operand.contiguous() for operand in operands))
 
 

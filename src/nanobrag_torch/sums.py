@@ -83,7 +83,37 @@ def _form_rate(x, y, z, forms, intensity, rates, forms_dot):
     return total
 
 
+class _Slopes(torch.autograd.Function):
+    """The operation behind the derivatives, which sees plain tensors at every level of differentiation; its own
+    derivatives are those of the eager function."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(kernels, name, *operands):
+        return kernels(name, *operands)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        kernels, name, *operands = inputs
+        ctx.function = kernels.functions[name]
+        ctx.save_for_backward(*operands)
+        ctx.save_for_forward(*operands)
+
+    @staticmethod
+    def backward(ctx, *gradients):
+        return None, None, *torch.func.vjp(ctx.function, *ctx.saved_tensors)[1](gradients)
+
+    @staticmethod
+    def jvp(ctx, _, __, *tangents):
+        operands = ctx.saved_tensors
+        filled = tuple(torch.zeros_like(operand) if tangent is None else tangent
+                       for operand, tangent in zip(operands, tangents, strict=True))
+        return torch.func.jvp(ctx.function, operands, filled)[1]
+
+
 def _slopes(ctx, x, y, z, maps, forms, lattice, *factors):
     """Intensity and derivatives by h, k, l, (P, J) in float64."""
-    found = (slope.to(x.dtype) for slope in ctx.kernels(f"slopes {ctx.shape.value}", x, y, z, maps.T, forms.T, lattice))
-    return tuple(slope * factors[0] for slope in found) if factors else tuple(found)
+    found = _Slopes.apply(ctx.kernels, f"slopes {ctx.shape.value}", x, y, z, maps.T, forms.T, lattice)
+    found = tuple(slope.to(x.dtype) for slope in found)
+    return tuple(slope * factors[0] for slope in found) if factors else found
