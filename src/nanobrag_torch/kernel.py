@@ -15,7 +15,7 @@ from .models.detector import deflection, pixel_positions, solid_angle
 from .physics.absorption import capture_fraction
 from .physics.lattice_factor import lattice_factor
 from .physics.polarization import polarization
-from .physics.structure_factor import nearest_factor, tricubic_factor, within_tricubic_range
+from .physics.structure_factor import FEWEST_NODES, nearest_factor, tricubic_factor, within_tricubic_range
 from .scene import Choices, Directions, Scene
 
 
@@ -111,7 +111,7 @@ def cell_factor(scene: Scene, indices: Indices, interpolate: bool, work: torch.d
     if scene.grid is None:
         return scene.default_F.to(work)
     nearest = nearest_factor(scene.grid, *indices.nodes).to(work)
-    if not interpolate:
+    if not interpolate or min(scene.grid.shape) < FEWEST_NODES:
         return nearest
     inside = within_tricubic_range(scene.grid, *indices.hkl)
     return torch.where(inside, tricubic_factor(scene.grid, *indices.hkl).to(work), nearest)

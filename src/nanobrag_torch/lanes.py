@@ -18,7 +18,7 @@ from .fused import SLOPES, TINY, Frame, indices, tricubic
 from .kernel import Pass, passes
 from .packages import TABULATED, Kernels, differentiated
 from .physics.lattice_factor import ROUND_SCALE, SPOT_SIZE
-from .physics.structure_factor import BORDER, within_tricubic_range
+from .physics.structure_factor import BORDER, FEWEST_NODES, within_tricubic_range
 from .raster import Raster
 from .scene import Choices, Place, Scene
 from .sums import direction_sum
@@ -70,6 +70,7 @@ class Lanes:
         """Photons (n,) in rendered pixels start..stop."""
         ordinal, first = self._ordinals(part)
         raster = self._raster_at(first)
+        interpolate = interpolate and min(self.scene.grid.shape) >= FEWEST_NODES
         total = None
         for step in self.passes:
             total = self._add_pass(total, ordinal, self._summed(step)._replace(raster=raster), interpolate)

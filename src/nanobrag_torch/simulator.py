@@ -140,7 +140,7 @@ class Simulator:
         self.summary = self._summarise(scene, cuts, kernels)
         lanes = None if kernels is None else Lanes(kernels, scene, self.choices, raster)
         parts = ((segment, part) for segment in cuts for part in self._parts(scene, segment, lanes))
-        whole = _gathered if _needs_gradient(scene) else _filled
+        whole = _gathered if lanes is None or any(map(differentiated, scene.tensors)) else _filled
         return raster.image(whole(self._empty(), self._chunks(scene, parts, lanes, progress)))
 
     def _chunks(self, scene: Scene, parts: Iterable[tuple[Segment, slice]], lanes: Lanes | None,

@@ -46,14 +46,14 @@ REFERENCE: dict[int, str] = {
 """Spellings of the canonical program, by the number of their values."""
 
 OURS: dict[int, str] = {
-    NONE: "-clean -show_config -quiet -h --help -version --version",
-    ONE: "-device -dtype -threads -pngfile -config",
+    NONE: "-clean -show_config -warmup -quiet -h --help -version --version",
+    ONE: "-device -dtype -compile -threads -pngfile -config",
     TWO: "-trace_pixel",
 }
 
 ARITY = [(name, count) for table in (REFERENCE, OURS) for count, names in table.items() for name in names.split()]
 
-SAMPLES = {"file": "file.dat", "pivot": "beam", "device": "cpu", "dtype": "mixed"}
+SAMPLES = {"file": "file.dat", "pivot": "beam", "device": "cpu", "dtype": "mixed", "compile": "off"}
 
 
 def sample(name: str) -> list[str]:

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+FEWEST_NODES = 4
+"""Nodes along an axis, border included, that interpolation reads; a shorter list is never interpolated."""
 BORDER = 1
 """Cells of default_F around the listed box, so that clamped indices read it without a branch."""
 
