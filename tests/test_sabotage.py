@@ -15,6 +15,7 @@ import torch
 
 from nanobrag_torch import integrate, kernel, scene, terms, trace
 from nanobrag_torch import simulator as simulator_module
+from nanobrag_torch.cli.fixed import forget_detectors
 from nanobrag_torch.geometry import rotate_about, rotate_xyz
 from nanobrag_torch.models import Beam, Crystal, Detector
 from nanobrag_torch.models import crystal as crystal_module
@@ -187,6 +188,7 @@ def reference(live_c_program, tmp_path_factory):
 def failures_and_divergence(reference):
     """Texts of the parity verdict, and the first quantity that differs."""
     image, traced = reference
+    forget_detectors()  # one that was made before the fault was planted would hide it
     model = simulator(WORDS, FILES)
     metrics = measure(image, model.run().float().numpy(), lambda: model)
     lines = trace.trace_lines(trace.trace_pixel(model, SLOW, FAST))
@@ -201,7 +203,10 @@ def test_without_a_fault_nothing_is_noticed(reference, record_property):
 @pytest.mark.parametrize("name", FAULTS)
 def test_fault_is_noticed_and_named(reference, monkeypatch, name):
     FAULTS[name].plant(monkeypatch)
-    failures, divergence = failures_and_divergence(reference)
+    try:
+        failures, divergence = failures_and_divergence(reference)
+    finally:
+        forget_detectors()
     assert failures
     assert divergence is not None
     assert divergence.quantity.name == FAULTS[name].shows_in

@@ -180,7 +180,8 @@ def test_a_gradient_does_not_keep_an_experiment_from_being_written(folder):
 
 
 def test_a_value_that_an_option_makes_impossible_names_the_configuration(folder, command):
-    (folder / "c.yaml").write_text("crystal: {cell_a: 50}\nbeam: {polarization_axis: [1, 0, 0]}\nfiles: {hkl: a.hkl}\n")
+    (folder / "c.yaml").write_text("crystal: {cell_a: 50}\nfiles: {hkl: a.hkl}\n"
+                                   "beam: {polarization_axis: [1, 0, 0], polarization_factor: 1}\n")
     (folder / "a.hkl").write_text("0 0 0 1\n")
     result = command("-config c.yaml -detpixels 8 -quiet")
     assert result.status == 2

@@ -51,6 +51,11 @@ def fixed_detector(config: DetectorConfig, quirks: Quirks, device: torch.device 
     return _unpickled(pickle.dumps((config, quirks)), str(device))
 
 
+def forget_detectors() -> None:
+    """Reckon every detector anew, for whoever has changed how that is done."""
+    _unpickled.cache_clear()
+
+
 @functools.lru_cache(MOST_KEPT)
 def _unpickled(described: bytes, device: str) -> FixedDetector:
     config, quirks = pickle.loads(described)
