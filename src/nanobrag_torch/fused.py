@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from .config import CrystalShape
+from .physics.structure_factor import lagrange_weights
 
 SINPI = {
     torch.float64: (3.141592653589635, -5.167712779987959, 2.550164035906745, -0.5992644339357286,
@@ -226,11 +227,7 @@ def bicubic(row: Tensor, k: Tensor, l: Tensor, table: Tensor, box: Tensor) -> Te
 
 def _four_nodes(index: Tensor, first: Tensor, count: Tensor) -> tuple[Tensor, list[Tensor]]:
     floor = torch.floor(index)
-    t = index - floor
-    before, after, beyond = t + 1.0, t - 1.0, t - 2.0
-    weights = [t * after * beyond / -6.0, before * after * beyond / 2.0, before * t * beyond / -2.0,
-               before * t * after / 6.0]
-    return torch.clamp(torch.minimum(floor - 1.0 - first, count - 4.0), min=0.0), weights
+    return torch.clamp(torch.minimum(floor - 1.0 - first, count - 4.0), min=0.0), lagrange_weights(index - floor)
 
 
 def sine_and_slope(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from . import fused
 from .config import CrystalShape
+from .physics import structure_factor
 
 SHARED = "shared"
 WORK = {SHARED: torch.float64, "float64": torch.float64, "mixed": torch.float32}
@@ -261,7 +262,7 @@ def _loaded(precision: str, paths: tuple[Path, Path]) -> Kernels | None:
 @lru_cache
 def _fingerprint() -> str:
     digest = hashlib.sha256()
-    for module in (fused.__file__, __file__):
+    for module in (fused.__file__, structure_factor.__file__, __file__):
         digest.update(Path(module).read_bytes())
     digest.update(f"{torch.__version__} {platform.platform()} {_processor()}".encode())
     return digest.hexdigest()[:16]

@@ -50,11 +50,9 @@ class _DirectionSum(torch.autograd.Function):
         by_maps = torch.cat([weighted @ by_index for by_index in by_hkl]).T if ctx.needs_input_grad[5] else None
         by_forms = intensity.T @ (_monomials(x, y, z) * gradient[:, None]) if ctx.needs_input_grad[6] else None
         turned = sum(by_index @ maps[:, 4 * axis:4 * axis + 3] for axis, by_index in enumerate(by_hkl))
-        q = intensity @ forms
-        by_x = gradient * (turned[:, 0] + 2.0 * q[:, 1] * x + q[:, 4] * y + q[:, 5] * z)
-        by_y = gradient * (turned[:, 1] + 2.0 * q[:, 2] * y + q[:, 4] * x + q[:, 6] * z)
-        by_z = gradient * (turned[:, 2] + 2.0 * q[:, 3] * z + q[:, 5] * x + q[:, 6] * y)
-        return None, None, by_x, by_y, by_z, by_maps, by_forms, None, *(None for _ in factors)
+        by_xyz = (gradient * (turned[:, place] + slope)
+                  for place, slope in enumerate(_form_slopes(intensity @ forms, x, y, z)))
+        return None, None, *by_xyz, by_maps, by_forms, None, *(None for _ in factors)
 
     @staticmethod
     def jvp(ctx, _, __, x_dot, y_dot, z_dot, maps_dot, forms_dot, lattice_dot, *factors_dot):
@@ -71,12 +69,15 @@ class _DirectionSum(torch.autograd.Function):
         return total + _form_rate(x, y, z, forms, intensity, (x_dot, y_dot, z_dot), forms_dot)
 
 
+def _form_slopes(q, x, y, z):
+    """Derivatives by x, y and z of quadratic forms with coefficients q (P, 7)."""
+    return (2.0 * q[:, 1] * x + q[:, 4] * y + q[:, 5] * z, 2.0 * q[:, 2] * y + q[:, 4] * x + q[:, 6] * z,
+            2.0 * q[:, 3] * z + q[:, 5] * x + q[:, 6] * y)
+
+
 def _form_rate(x, y, z, forms, intensity, rates, forms_dot):
-    q = intensity @ forms
-    by = (2.0 * q[:, 1] * x + q[:, 4] * y + q[:, 5] * z, 2.0 * q[:, 2] * y + q[:, 4] * x + q[:, 6] * z,
-          2.0 * q[:, 3] * z + q[:, 5] * x + q[:, 6] * y)
     total = torch.zeros_like(x)
-    for slope, rate in zip(by, rates, strict=True):
+    for slope, rate in zip(_form_slopes(intensity @ forms, x, y, z), rates, strict=True):
         total = total if rate is None else total + slope * rate
     if forms_dot is not None:
         total = total + ((intensity @ forms_dot) * _monomials(x, y, z)).sum(1)

@@ -71,6 +71,13 @@ def tricubic_factor(grid: FactorGrid, h: Tensor, k: Tensor, l: Tensor) -> Tensor
     return total
 
 
+def lagrange_weights(t: Tensor) -> list[Tensor]:
+    """Weights of the nodes at -1, 0, 1 and 2 for a cubic through them, at t (...) from 0 to 1 (part B §6.3)."""
+    before, after, beyond = t + 1.0, t - 1.0, t - 2.0
+    return [t * after * beyond / -6.0, before * after * beyond / 2.0, before * t * beyond / -2.0,
+            before * t * after / 6.0]
+
+
 def _clamped(grid: FactorGrid, axis: int, nearest: Tensor) -> Tensor:
     offset = nearest - (grid.low[axis] - BORDER)
     return torch.clamp(offset, 0, grid.shape[axis] - 1).to(torch.int64)
@@ -79,9 +86,6 @@ def _clamped(grid: FactorGrid, axis: int, nearest: Tensor) -> Tensor:
 def _cubic_nodes(grid: FactorGrid, axis: int, x: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Grid index of the first of four nodes, and their Lagrange weights; clamped so that reading stays in bounds."""
     floor = torch.floor(x)
-    t = x - floor
-    before, after, beyond = t + 1.0, t - 1.0, t - 2.0
-    weights = [t * after * beyond / -6.0, before * after * beyond / 2.0, before * t * beyond / -2.0,
-               before * t * after / 6.0]
+    weights = lagrange_weights(x - floor)
     first = torch.clamp(floor - 1.0 - (grid.low[axis] - BORDER), 0, max(grid.shape[axis] - 4, 0))
     return first.to(torch.int64), weights
