@@ -18,6 +18,7 @@ from nanobrag_torch.models import Crystal
 from nanobrag_torch.packages import Kernels
 from nanobrag_torch.quirks import Quirks
 from nanobrag_torch.simulator import Simulator
+from nanobrag_torch.views import look
 
 CELL = {"cell_a": 70.0, "cell_b": 80.0, "cell_c": 90.0, "cell_alpha": 75.0, "cell_beta": 85.0, "cell_gamma": 95.0,
         "misset_deg": (15.0, 20.0, 30.0), "default_F": 100.0, "N_cells": (5, 4, 7)}
@@ -148,13 +149,44 @@ def test_slopes_are_the_derivatives_of_the_sum(shape):
     maps = 40.0 * torch.rand(4, 12, dtype=torch.float64, generator=generator)
     forms = torch.rand(4, 7, dtype=torch.float64, generator=generator)
     lattice = torch.tensor([5.0, 4, 7, 1e-90, 1e-90, 1e-90, 25, 16, 49, 1, 2, 3, 1, 0.25], dtype=torch.float64)
-    from nanobrag_torch.sums import direction_sum
+    from nanobrag_torch.sums import Sum, direction_sum
 
-    def total(*inputs: torch.Tensor) -> torch.Tensor:
-        return direction_sum(Kernels("float64"), shape, *inputs[:3], None, *inputs[3:], lattice)
+    def total(x, y, z, maps, *forms: torch.Tensor) -> torch.Tensor:
+        return direction_sum(Kernels("float64"), shape, Sum(x, y, z, maps, lattice, *forms))
 
     inputs = tuple(tensor.clone().requires_grad_() for tensor in (x, y, z, maps, forms))
-    assert torch.autograd.gradcheck(total, inputs, check_forward_ad=True, eps=1e-7, rtol=1e-5, atol=1e-5)
+    for given in (inputs[:4], inputs):
+        assert torch.autograd.gradcheck(total, given, check_forward_ad=True, eps=1e-7, rtol=1e-5, atol=1e-5)
+
+
+def test_views_have_their_derivatives():
+    generator = torch.Generator().manual_seed(2)
+    raster = torch.tensor([0.0, 1 / 7, 7, 1, 2], dtype=torch.float64)
+    axes = torch.tensor([[0.1, 0.01, 0], [0, 0.1, 0.02], [0.3, 0.2, 1.1]], dtype=torch.float64)
+    omega, form = torch.rand(10, dtype=torch.float64, generator=generator).split((3, 7))
+    sensor = torch.tensor([0.1, 0.2, 0.9, 0.2, 0.6, -0.3, -0.5], dtype=torch.float64)
+    ordinal = torch.arange(20, dtype=torch.float64)
+
+    def views(*frame: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(look(Kernels("float64"), ordinal, fused.Frame(raster, *frame)))
+
+    inputs = tuple(tensor.clone().requires_grad_() for tensor in (axes, omega, form, sensor))
+    assert torch.autograd.gradcheck(views, inputs, check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(views, inputs)
+
+
+@pytest.mark.parametrize("quirks", [Quirks.upstream(), Quirks.clean()], ids=["upstream", "clean"])
+@pytest.mark.parametrize("mode", [mode for mode in MODES if not mode.startswith("tricubic")])
+def test_derivative_images_are_those_of_the_programs_own_order(mode, quirks, monkeypatch):
+    experiment = simulator(mode, quirks=quirks)
+    names = ["cell_a", "cell_beta", "misset_deg", "distance_mm", "wavelength_A", "polarization_factor", "fluence"]
+    image, expected = experiment.derivative_images(names)
+    monkeypatch.setattr(experiment, "kernels", lambda scene, moving=(): Kernels("float64"))
+    found_image, found = experiment.derivative_images(names)
+    assert torch.allclose(found_image, image, rtol=1e-8, atol=0)
+    for name in names:
+        height = expected[name].abs().max()
+        assert (found[name] - expected[name]).abs().max() <= 1e-8 * height, name
 
 
 def test_unknown_choice_is_refused_with_its_name(monkeypatch):

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from .lanes import Lanes
+from .rates import rated_chunks
+
 if TYPE_CHECKING:
     from .scene import Scene
     from .simulator import Simulator
@@ -75,13 +78,26 @@ def _moving(scene_of: Callable[[Tensor], tuple[Tensor, ...]], start: Tensor, bas
 
 def _images(simulator: Simulator, scene: Scene, moving: list[Tensor | None], count: int) -> tuple[Tensor, Tensor]:
     """Image and derivatives (n, spixels, fpixels)."""
-    tensors = scene.tensors
-    places = [place for place, tangent in enumerate(moving) if tangent is not None]
-    fixed = [tensors[place] for place in places]
     raster = simulator.raster
     pixels = torch.zeros(len(raster), dtype=scene.scale.dtype, device=simulator.device)
     rates = torch.zeros(count, len(raster), dtype=pixels.dtype, device=pixels.device)
-    for part, photons in simulator.chunk_functions(scene, places):
+    places = [place for place, tangent in enumerate(moving) if tangent is not None]
+    kernels = simulator.kernels(scene, places)
+    if kernels is None or not places:
+        chunks = _carried(simulator, scene, moving, places)
+    else:
+        chunks = rated_chunks(Lanes(kernels, scene, simulator.choices, raster), moving)
+    for part, value, rate in chunks:
+        pixels[part], rates[:, part] = value, rate
+    return raster.image(pixels), torch.stack([raster.image(rate) for rate in rates])
+
+
+def _carried(simulator: Simulator, scene: Scene, moving: list[Tensor | None],
+             places: list[int]) -> Iterator[tuple[slice, Tensor, Tensor | float]]:
+    """Photons and their rates, chunk by chunk, the tangents of the scene carried beside its values."""
+    tensors = scene.tensors
+    fixed = tuple(tensors[place] for place in places)
+    for part, photons in simulator.chunk_functions(scene):
         def of_moving(*chosen: Tensor, photons: Callable[[Scene], Tensor] = photons) -> Tensor:
             entries = list(tensors)
             for place, tensor in zip(places, chosen, strict=True):
@@ -89,11 +105,9 @@ def _images(simulator: Simulator, scene: Scene, moving: list[Tensor | None], cou
             return photons(scene.with_tensors(entries))
 
         def both(*directions: Tensor, function: Callable[..., Tensor] = of_moving) -> tuple[Tensor, Tensor]:
-            return torch.func.jvp(function, tuple(fixed), directions)
+            return torch.func.jvp(function, fixed, directions)
 
-        if not places:
-            pixels[part] = photons(scene)
-            continue
-        value, rate = torch.func.vmap(both, out_dims=(None, 0))(*(moving[place] for place in places))
-        pixels[part], rates[:, part] = value, rate
-    return raster.image(pixels), torch.stack([raster.image(rate) for rate in rates])
+        if places:
+            yield part, *torch.func.vmap(both, out_dims=(None, 0))(*(moving[place] for place in places))
+        else:
+            yield part, photons(scene), 0.0

@@ -49,12 +49,17 @@ class Frame(NamedTuple):
     sensor: Tensor
 
 
-def sight(ordinal: Tensor, frame: Frame) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Unit directions x, y, z and 1/R (P,) in 1/m of pixels numbered along the raster (part B §3.4)."""
-    first, per_width, width, fast_corner, slow_corner = frame.raster.unbind()
+def places(ordinal: Tensor, raster: Tensor) -> tuple[Tensor, Tensor]:
+    """Fast and slow pixel numbers (P,) of pixels numbered along the raster; raster (5,) as in `Frame`."""
+    first, per_width, width, fast_corner, slow_corner = raster.unbind()
     number = ordinal + first
     row = torch.floor((number + 0.5) * per_width)
-    fast, slow = number - row * width + fast_corner, row + slow_corner
+    return number - row * width + fast_corner, row + slow_corner
+
+
+def sight(ordinal: Tensor, frame: Frame) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Unit directions x, y, z and 1/R (P,) in 1/m of pixels numbered along the raster (part B §3.4)."""
+    fast, slow = places(ordinal, frame.raster)
     along, up, origin = frame.axes.unbind()
     x = fast * along[0] + (slow * up[0] + origin[0])
     y = fast * along[1] + (slow * up[1] + origin[1])
@@ -169,13 +174,15 @@ def one_direction(shape: CrystalShape, ordinal: Tensor, total: Tensor, factor: T
 
 
 def many_directions(shape: CrystalShape, x: Tensor, y: Tensor, z: Tensor, factor: Tensor | None, maps: Tensor,
-                    forms: Tensor, lattice: Tensor) -> Tensor:
+                    forms: Tensor | None, lattice: Tensor) -> Tensor:
     """Σ over J of form·F_latt²·factor, (P,), at unit directions (P,); maps (J, 12), forms (J, 7), factor (P, J).
 
     Rows by direction let the compiler take pixels side by side and add in registers, for whatever J.
     """
     at = x[:, None], y[:, None], z[:, None]
-    intensity = spot(shape, at, maps.T, lattice) * quadratic(forms.T, *at).to(lattice.dtype)
+    intensity = spot(shape, at, maps.T, lattice)
+    if forms is not None:
+        intensity = intensity * quadratic(forms.T, *at).to(lattice.dtype)
     if factor is not None:
         intensity = intensity * factor.to(lattice.dtype)
     return intensity.sum(-1).to(x.dtype)
@@ -270,13 +277,11 @@ SLOPES = {CrystalShape.SQUARE: grating_slopes, CrystalShape.GAUSS: gaussian_slop
 """F_latt² with its derivatives, for the shapes that are refined."""
 
 
-def slopes(shape: CrystalShape, x: Tensor, y: Tensor, z: Tensor, maps: Tensor, forms: Tensor,
-           lattice: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Derivatives of each term of `many_directions` by its form, h, k and l, (P, J) in the dtype of `lattice`;
-    those by the indices hold the form's value. maps (12, J), forms (7, J); a factor is left to the caller."""
-    at = x[:, None], y[:, None], z[:, None]
-    h, k, l = indices(*at, maps)  # noqa: E741
+def slopes(shape: CrystalShape, x: Tensor, y: Tensor, z: Tensor, maps: Tensor,
+           lattice: Tensor) -> tuple[Tensor, Tensor]:
+    """F_latt² of every direction (P, J), and its derivatives by h, k and l side by side (P, 3J), in the dtype of
+    `lattice`, at unit directions (P,) under maps (12, J)."""
+    h, k, l = indices(x[:, None], y[:, None], z[:, None], maps)  # noqa: E741
     f = offset(h, lattice.dtype), offset(k, lattice.dtype), offset(l, lattice.dtype)
-    intensity, by_h, by_k, by_l = SLOPES[shape](f, lattice)
-    weight = quadratic(forms, *at).to(lattice.dtype)
-    return intensity, weight * by_h, weight * by_k, weight * by_l
+    intensity, *by_hkl = SLOPES[shape](f, lattice)
+    return intensity, torch.cat(by_hkl, dim=1)

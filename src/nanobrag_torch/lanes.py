@@ -7,6 +7,7 @@ and whatever is asked for in the program's own order of operations, stays with `
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cached_property, partial
 
 import torch
@@ -21,7 +22,8 @@ from .physics.lattice_factor import ROUND_SCALE, SPOT_SIZE
 from .physics.structure_factor import BORDER, FEWEST_NODES, within_tricubic_range
 from .raster import Raster
 from .scene import Choices, Place, Scene
-from .sums import direction_sum
+from .sums import Sum, direction_sum
+from .views import look
 
 FEW = 2
 """Directions that are cheaper one by one, geometry included, than side by side."""
@@ -31,20 +33,22 @@ SAMPLES = {False: 2**21, True: 2**18}
 """Pixels x directions of one call; fewer where an array of that size is made."""
 PIXELS = 2**17
 """Most pixels of one call."""
+SLOPED = 2**16
+"""Most pixels x passes of a call that is differentiated."""
 
 
-def suits(scene: Scene, choices: Choices) -> bool:
-    """Whether the fast kernels cover this run and the derivatives that are asked of it."""
+def suits(scene: Scene, choices: Choices, moving: Sequence[int] = ()) -> bool:
+    """Whether the fast kernels cover this run and the derivatives that are asked of it, by what the scene's tensors
+    require and by its tensors of these places."""
     if scene.scale.device.type != "cpu" or scene.scale.dtype != torch.float64:
         return False
     if choices.running_product or choices.culling or choices.curved:
         return False
-    if not any(map(differentiated, scene.tensors)):
-        return True
+    sloped = {id(tensor) for place, tensor in enumerate(scene.tensors) if place in moving or differentiated(tensor)}
     lattice = scene.lattice if choices.shape is CrystalShape.GAUSS else scene.lattice[:2]
     table = () if scene.grid is None else (scene.grid.values,)
-    return (choices.shape in SLOPES and not choices.interpolate
-            and not any(map(differentiated, (*lattice, *table))))
+    return not sloped or (choices.shape in SLOPES and not choices.interpolate
+                          and not any(id(tensor) in sloped for tensor in (*lattice, *table)))
 
 
 class Lanes:
@@ -56,9 +60,15 @@ class Lanes:
         self.passes = passes(choices)
         self._frames: dict[Pass, Frame] = {}
 
+    def of(self, scene: Scene) -> Lanes:
+        """The same run of another scene."""
+        return Lanes(self.kernels, scene, self.choices, self.raster)
+
     def pixels_per_call(self, differentiated: bool) -> int:
         """Pixels of a call: bounded by what stays in the processor's cache."""
-        lists = differentiated or self.scene.grid is not None
+        lists = self.scene.grid is not None
+        if differentiated and not lists:
+            return max(1, SLOPED // len(self.passes))
         return max(1, min(PIXELS, SAMPLES[lists] // self.directions))
 
     @property
@@ -99,11 +109,8 @@ class Lanes:
     def _add_pass(self, total: Tensor | None, ordinal: Tensor, frame: Frame, interpolate: bool) -> Tensor:
         """What one sub-pixel and layer adds to each pixel (n,), scale and factors of its own included."""
         if not self._one_by_one:
-            x, y, z, weight, _, capture = self.kernels("look", ordinal, *frame)
-            factors = self._factors(x, y, z, interpolate)
-            own = weight * direction_sum(self.kernels, self.shape, x, y, z, factors, self.maps, self.forms,
-                                         self.lattice)
-            own = own * capture if self._captures else own
+            x, y, z, weight = self._view(ordinal, frame)
+            own = weight * direction_sum(self.kernels, self.shape, self.operands(x, y, z, interpolate))
             return own if total is None else total + own
         own = self._constants[1][:len(ordinal)] if total is None or self._captures else total
         for maps, form in zip(self.maps, self.forms, strict=True):
@@ -112,8 +119,29 @@ class Lanes:
             own = self.kernels(f"one {self.shape.value}", ordinal, own, factor, *posed, maps, self.lattice)
         if not self._captures:
             return own
-        own = own * self.kernels("look", ordinal, *frame)[5]
+        own = own * look(self.kernels, ordinal, frame).capture
         return own if total is None else total + own
+
+    def _view(self, ordinal: Tensor, frame: Frame) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Unit directions x, y, z and weight of a sum over directions, (n,) each."""
+        x, y, z, weight, form, capture = look(self.kernels, ordinal, frame)
+        if self._own_forms is None:
+            weight = weight * form
+        return x, y, z, weight * capture if self._captures else weight
+
+    def operands(self, x: Tensor, y: Tensor, z: Tensor, interpolate: bool = False) -> Sum:
+        """What is summed over directions at unit directions x, y, z (n,)."""
+        return Sum(x, y, z, self.maps, self.lattice, self._own_forms, self._factors(x, y, z, interpolate))
+
+    def surroundings(self, part: slice) -> tuple[Tensor, Tensor]:
+        """All that photons hold but the sums over directions: x, y, z and weight of every pass's sum (passes, 4, n),
+        and what is added to them (n,)."""
+        ordinal, first = self._ordinals(part)
+        raster, ends = self._raster_at(first), self._ends(ordinal, first)
+        ends = torch.ones_like(ordinal) if ends is None else ends
+        views = (self._view(ordinal, self._summed(step)._replace(raster=raster)) for step in self.passes)
+        added = self._water(ordinal, first) if self.choices.watery else torch.zeros_like(ordinal)
+        return torch.stack([torch.stack((x, y, z, weight * ends)) for x, y, z, weight in views]), added * ends
 
     # --- what multiplies the sums -------------------------------------------------------------------------------
 
@@ -135,12 +163,12 @@ class Lanes:
             frame = self.frame(first, self.passes[0], with_omega=self._place(Place.END, "omega"), with_capture=False)
             if self._place(Place.END, "polar"):
                 frame = frame._replace(form=self._polar_forms[:, 0].contiguous())
-            _, _, _, omega, polar, _ = self.kernels("look", ordinal, *frame)
+            _, _, _, omega, polar, _ = look(self.kernels, ordinal, frame)
             ends = omega * polar
         if self.choices.absorbing and self._place(Place.END, "capture"):
             last = next(step for step in self.passes if step.layer == self.choices.layers - 1)
             frame = self.frame(first, last, with_omega=False, with_capture=True)
-            capture = self.kernels("look", ordinal, *frame)[5]
+            capture = look(self.kernels, ordinal, frame).capture
             ends = capture if ends is None else ends * capture
         return ends
 
@@ -153,7 +181,7 @@ class Lanes:
         diffuse = torch.zeros_like(ordinal)
         for step in self.passes:
             frame = self.frame(first, step, with_omega=self._place(Place.TERM, "omega"), with_capture=self._captures)
-            _, _, _, omega, polar, capture = self.kernels("look", ordinal, *frame._replace(form=mean))
+            _, _, _, omega, polar, capture = look(self.kernels, ordinal, frame._replace(form=mean))
             diffuse = diffuse + omega * polar * capture
         return self.scene.background * diffuse / self.choices.oversample**2
 
@@ -166,7 +194,7 @@ class Lanes:
         frame = self.frame(first, self.passes[0], with_omega=ends["omega"],
                            with_capture=ends["capture"] and self.choices.absorbing)
         form = self._polar_forms[:, 0].contiguous() if ends["polar"] else self._unit_form
-        _, _, _, omega, polar, capture = self.kernels("look", ordinal, *frame._replace(form=form))
+        _, _, _, omega, polar, capture = look(self.kernels, ordinal, frame._replace(form=form))
         return omega * polar * capture
 
     # --- operands -----------------------------------------------------------------------------------------------
@@ -181,7 +209,8 @@ class Lanes:
         """Frame of a pass with everything that is the same for all pixels in its solid angle; made once."""
         if step not in self._frames:
             frame = self.frame(0.0, step, with_omega=self._place(Place.TERM, "omega"), with_capture=self._captures)
-            self._frames[step] = frame._replace(omega=frame.omega * (self.scene.scale * self._peak))
+            self._frames[step] = frame._replace(omega=frame.omega * (self.scene.scale * self._peak),
+                                                form=self._common_form)
         return self._frames[step]
 
     def frame(self, first: float, step: Pass, *, with_omega: bool, with_capture: bool) -> Frame:
@@ -216,6 +245,11 @@ class Lanes:
         folded = torch.cat((directions.maps, shift[..., None]), dim=-1)
         return folded.reshape(-1, 12)
 
+    @property
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Maps and forms."""
+        return self.maps, self.forms
+
     @cached_property
     def forms(self) -> Tensor:
         """Weight and polarisation of every direction as quadratic forms (J, 7)."""
@@ -229,6 +263,16 @@ class Lanes:
         if not choices.quirks.source_weights_ignored:
             forms = forms * scene.sources.weight
         return forms.T.repeat_interleave(orientations, dim=0)
+
+    @property
+    def _own_forms(self) -> Tensor | None:
+        """Forms (J, 7) where every direction has its own; None where that of the frame is all directions'."""
+        alone = len(self.scene.sources.wavelength) == 1 and self.scene.grid is None
+        return None if alone else self.forms
+
+    @property
+    def _common_form(self) -> Tensor:
+        return self.forms[0] if self._own_forms is None else self._unit_form
 
     @cached_property
     def _polar_forms(self) -> Tensor:
@@ -280,7 +324,7 @@ class Lanes:
         nearest = self.kernels("nearest along", ordinal, *frame, maps, self._squares, self._box)
         if not interpolate:
             return nearest
-        x, y, z, *_ = self.kernels("look", ordinal, *frame)
+        x, y, z, *_ = look(self.kernels, ordinal, frame)
         return self._interpolated(indices(x, y, z, maps), nearest)
 
     def _factors(self, x: Tensor, y: Tensor, z: Tensor, interpolate: bool) -> Tensor | None:

@@ -41,7 +41,7 @@ TABULATED = (CrystalShape.SQUARE,)
 """Shapes whose many directions are summed at once with a table of structure factors too; others go one by one."""
 
 _SIZES = {
-    "pixels": ("P",), "sum": ("P", "J"), "maps": (12, "J"), "forms": (7, "J"), "map rows": ("J", 12),
+    "pixels": ("P",), "sum": ("P", "J"), "maps": (12, "J"), "map rows": ("J", 12),
     "form rows": ("J", 7), "map": (12,), "lattice": (14,),
     "raster": (5,), "axes": (3, 3), "omega": (3,), "form": (7,), "sensor": (7,), "table": ("N",), "box": (6,),
 }
@@ -83,13 +83,14 @@ def operations(package: str) -> Iterator[Operation]:
         return
     for shape in CrystalShape:
         yield Operation(f"one {shape.value}", partial(_one, shape), (*_AT, *_FRAME, "map", "lattice"))
-        yield Operation(f"many {shape.value}", partial(_many, shape), (*_AT, "map rows", "form rows", "lattice"))
+        yield Operation(f"many {shape.value}", partial(_many, shape), (*_AT, "map rows", "lattice"))
+        yield Operation(f"many posed {shape.value}", partial(_many_posed, shape),
+                        (*_AT, "map rows", "form rows", "lattice"))
         if shape in TABULATED:
             yield Operation(f"many weighted {shape.value}", partial(fused.many_directions, shape),
                             (*_AT, "sum", "map rows", "form rows", "lattice"))
         if shape in fused.SLOPES:
-            yield Operation(f"slopes {shape.value}", partial(fused.slopes, shape),
-                            (*_AT, "maps", "forms", "lattice"), 4)
+            yield Operation(f"slopes {shape.value}", partial(fused.slopes, shape), (*_AT, "maps", "lattice"), 2)
 
 
 class Package:
@@ -284,7 +285,11 @@ def _one(shape: CrystalShape, ordinal: Tensor, total: Tensor, factor: Tensor, *r
     return fused.one_direction(shape, ordinal, total, factor, fused.Frame(*rest[:5]), *rest[5:])
 
 
-def _many(shape: CrystalShape, x: Tensor, y: Tensor, z: Tensor, *rest: Tensor) -> Tensor:
+def _many(shape: CrystalShape, x: Tensor, y: Tensor, z: Tensor, maps: Tensor, lattice: Tensor) -> Tensor:
+    return fused.many_directions(shape, x, y, z, None, maps, None, lattice)
+
+
+def _many_posed(shape: CrystalShape, x: Tensor, y: Tensor, z: Tensor, *rest: Tensor) -> Tensor:
     return fused.many_directions(shape, x, y, z, None, *rest)
 
 

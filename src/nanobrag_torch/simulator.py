@@ -178,9 +178,10 @@ class Simulator:
         """Pieces of the raster on either side of an order-dependent fault."""
         return segments(scene, self.choices, self.raster, self._pixels_per_chunk(scene))
 
-    def kernels(self, scene: Scene) -> Kernels | None:
-        """The compiled kernels, if they are wanted, cover this run and are at hand."""
-        if self.compile == "off" or not suits(scene, self.choices):
+    def kernels(self, scene: Scene, moving: Sequence[int] = ()) -> Kernels | None:
+        """The compiled kernels, if they are wanted, are at hand and cover this run and its derivatives: those that the
+        scene's tensors require, and by its tensors of these places."""
+        if self.compile == "off" or not suits(scene, self.choices, moving):
             return None
         samples = len(self.raster) * self._evaluations
         return at_hand(self.precision, must=self.compile == "on", worth=samples >= WORTH_COMPILING)
@@ -194,16 +195,12 @@ class Simulator:
         """The image and its derivatives by several fields in one pass; see `derivatives.derivative_images`."""
         return derivative_images(self, names)
 
-    def chunk_functions(self, scene: Scene, moving: Sequence[int]) -> Iterator[tuple[slice, ChunkFunction]]:
+    def chunk_functions(self, scene: Scene) -> Iterator[tuple[slice, ChunkFunction]]:
         """Pieces of the raster with the function that takes a scene to their photons, for derivatives by the scene's
-        tensors of these places."""
-        tensors = [tensor.clone().requires_grad_(place in moving) for place, tensor in enumerate(scene.tensors)]
-        with torch.enable_grad():
-            kernels = self.kernels(scene.with_tensors(tensors))
-        lanes = None if kernels is None else Lanes(kernels, scene, self.choices, self.raster)
+        tensors, without compiled kernels."""
         for segment in self.segments(scene):
-            for part in self._parts(scene, segment, lanes, sloped=True):
-                yield part, self._chunk(segment, part, lanes)
+            for part in self._parts(scene, segment, None, sloped=True):
+                yield part, self._chunk(segment, part, None)
 
     def _photons(self, scene: Scene, segment: Segment, part: slice, lanes: Lanes | None) -> Tensor:
         if lanes is not None and not segment.explicit and not _needs_gradient(scene):

@@ -1,39 +1,85 @@
 """The sum over directions with its derivatives written out: inputs are kept, everything else is evaluated again.
 
-With s the derivatives of each term by its Miller indices (P, J) and D = (x, y, z, 1), the gradient of the affine maps
+With s the derivatives of each term by its Miller indices (P, 3J) and D = (x, y, z, 1), the gradient of the affine maps
 is Dᵀ·s and that of the pixel directions s·maps: matrix products. A derivative image is the same read forwards.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from .config import CrystalShape
 from .packages import Kernels
+from .views import form_slopes, monomials
+
+PIECE = 2**17
+"""Pixels x directions of which derivatives are listed at once: bounded by what stays in the processor's cache."""
 
 
-def direction_sum(kernels: Kernels, shape: CrystalShape, x: Tensor, y: Tensor, z: Tensor, factors: Tensor | None,
-                  maps: Tensor, forms: Tensor, lattice: Tensor) -> Tensor:
+class Sum(NamedTuple):
+    """Operands of a sum over J directions at P pixels: unit directions x, y, z (P,), maps (J, 12), lattice (14,); forms
+    (J, 7), None where all are 1; factors (P, J), None where all are 1, which only sums with forms have."""
+
+    x: Tensor
+    y: Tensor
+    z: Tensor
+    maps: Tensor
+    lattice: Tensor
+    forms: Tensor | None = None
+    factors: Tensor | None = None
+
+    def at(self, part: slice) -> Sum:
+        """The same at some of the pixels."""
+        factors = None if self.factors is None else self.factors[part]
+        return self._replace(x=self.x[part], y=self.y[part], z=self.z[part], factors=factors)
+
+    @property
+    def parts(self) -> Iterator[slice]:
+        """Pixels whose derivatives are listed at once."""
+        size = max(1, PIECE // len(self.maps))
+        return (slice(start, start + size) for start in range(0, len(self.x), size))
+
+
+def direction_sum(kernels: Kernels, shape: CrystalShape, operands: Sum) -> Tensor:
     """Σ over J of form·F_latt²·factor, (P,), as `fused.many_directions`; differentiable in x, y, z, maps and forms."""
-    if factors is None:
-        return _DirectionSum.apply(kernels, shape, x, y, z, maps, forms, lattice)
-    return _DirectionSum.apply(kernels, shape, x, y, z, maps, forms, lattice, factors)
+    return _DirectionSum.apply(kernels, shape, *operands)
 
 
-def _monomials(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
-    """(P, 7): what a quadratic form's coefficients multiply."""
-    return torch.stack((torch.ones_like(x), x * x, y * y, z * z, x * y, x * z, y * z), dim=1)
+def direction_rates(kernels: Kernels, shape: CrystalShape, operands: Sum, maps_rates: Tensor,
+                    forms_rates: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Derivatives of a sum: by the unit direction (P, 3), and along n changes of the maps (n, J, 12) and of the forms
+    (n, J, 7), (n, P)."""
+    found = [_piece_rates(_terms(kernels, shape, operands.at(part)), maps_rates, forms_rates)
+             for part in operands.parts]
+    by_xyz, rates = zip(*found, strict=True)
+    return torch.cat(by_xyz), torch.cat(rates).T
+
+
+class _Terms(NamedTuple):
+    """A piece of a sum with the derivatives of its terms: by the forms (p, J) and by h, k and l (p, 3J), in the dtype
+    of the lattice."""
+
+    operands: Sum
+    by_form: Tensor
+    by_hkl: Tensor
 
 
 class _DirectionSum(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(kernels, shape, x, y, z, maps, forms, lattice, *factors):
-        if factors:
-            return kernels(f"many weighted {shape.value}", x, y, z, *factors, maps, forms, lattice)
-        return kernels(f"many {shape.value}", x, y, z, maps, forms, lattice)
+    def forward(kernels, shape, *entries):
+        operands = Sum(*entries)
+        x, y, z, maps, lattice, forms, factors = operands
+        if forms is None:
+            return kernels(f"many {shape.value}", x, y, z, maps, lattice)
+        if factors is None:
+            return kernels(f"many posed {shape.value}", x, y, z, maps, forms, lattice)
+        return kernels(f"many weighted {shape.value}", x, y, z, factors, maps, forms, lattice)
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
@@ -43,45 +89,31 @@ class _DirectionSum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient):
-        x, y, z, maps, forms, lattice, *factors = ctx.saved_tensors
-        intensity, *by_hkl = _slopes(ctx, x, y, z, maps, forms, lattice, *factors)
-        ones = torch.stack((x, y, z, torch.ones_like(x)), dim=1)
-        weighted = (ones * gradient[:, None]).T
-        by_maps = torch.cat([weighted @ by_index for by_index in by_hkl]).T if ctx.needs_input_grad[5] else None
-        by_forms = intensity.T @ (_monomials(x, y, z) * gradient[:, None]) if ctx.needs_input_grad[6] else None
-        turned = sum(by_index @ maps[:, 4 * axis:4 * axis + 3] for axis, by_index in enumerate(by_hkl))
-        by_xyz = (gradient * (turned[:, place] + slope)
-                  for place, slope in enumerate(_form_slopes(intensity @ forms, x, y, z)))
-        return None, None, *by_xyz, by_maps, by_forms, None, *(None for _ in factors)
+        operands = Sum(*ctx.saved_tensors)
+        wanted = Sum(*ctx.needs_input_grad[2:])
+        by_maps, by_forms, by_xyz = [], [], []
+        for part in operands.parts:
+            terms = _terms(ctx.kernels, ctx.shape, operands.at(part))
+            if wanted.maps:
+                by_maps.append(_maps_gradient(terms, gradient[part]))
+            if wanted.forms:
+                by_forms.append((monomials(*terms.operands[:3]) * gradient[part] @ terms.by_form.to(gradient.dtype)).T)
+            if wanted.x or wanted.y or wanted.z:
+                by_xyz.append(_by_xyz(terms, terms.by_hkl @ _blocks(operands.maps[None, :, :], 3, terms.by_hkl)))
+        slopes = torch.cat(by_xyz) * gradient[:, None] if by_xyz else None
+        return (None, None, *(None if slopes is None else slopes[:, axis] for axis in range(3)),
+                sum(by_maps) if by_maps else None, None, sum(by_forms) if by_forms else None, None)
 
     @staticmethod
-    def jvp(ctx, _, __, x_dot, y_dot, z_dot, maps_dot, forms_dot, lattice_dot, *factors_dot):
-        x, y, z, maps, forms, lattice, *factors = ctx.saved_tensors
-        intensity, *by_hkl = _slopes(ctx, x, y, z, maps, forms, lattice, *factors)
-        total = torch.zeros_like(x)
-        for axis, by_index in enumerate(by_hkl):
-            if maps_dot is not None:
-                moved = by_index @ maps_dot[:, 4 * axis:4 * axis + 4]
-                total = total + moved[:, 0] * x + moved[:, 1] * y + moved[:, 2] * z + moved[:, 3]
-            turned = by_index @ maps[:, 4 * axis:4 * axis + 3]
-            for place, rate in enumerate((x_dot, y_dot, z_dot)):
-                total = total if rate is None else total + turned[:, place] * rate
-        return total + _form_rate(x, y, z, forms, intensity, (x_dot, y_dot, z_dot), forms_dot)
-
-
-def _form_slopes(q, x, y, z):
-    """Derivatives by x, y and z of quadratic forms with coefficients q (P, 7)."""
-    return (2.0 * q[:, 1] * x + q[:, 4] * y + q[:, 5] * z, 2.0 * q[:, 2] * y + q[:, 4] * x + q[:, 6] * z,
-            2.0 * q[:, 3] * z + q[:, 5] * x + q[:, 6] * y)
-
-
-def _form_rate(x, y, z, forms, intensity, rates, forms_dot):
-    total = torch.zeros_like(x)
-    for slope, rate in zip(_form_slopes(intensity @ forms, x, y, z), rates, strict=True):
-        total = total if rate is None else total + slope * rate
-    if forms_dot is not None:
-        total = total + ((intensity @ forms_dot) * _monomials(x, y, z)).sum(1)
-    return total
+    def jvp(ctx, _, __, x_dot, y_dot, z_dot, maps_dot, lattice_dot, forms_dot, factors_dot):
+        operands = Sum(*ctx.saved_tensors)
+        maps_dot = torch.zeros_like(operands.maps) if maps_dot is None else maps_dot
+        by_xyz, rates = direction_rates(ctx.kernels, ctx.shape, operands, maps_dot[None],
+                                        None if forms_dot is None else forms_dot[None])
+        total = rates[0]
+        for slope, rate in zip(by_xyz.unbind(1), (x_dot, y_dot, z_dot), strict=True):
+            total = total if rate is None else total + slope * rate
+        return total
 
 
 class _Slopes(torch.autograd.Function):
@@ -113,8 +145,51 @@ class _Slopes(torch.autograd.Function):
         return torch.func.jvp(ctx.function, operands, filled)[1]
 
 
-def _slopes(ctx, x, y, z, maps, forms, lattice, *factors):
-    """Intensity and derivatives by h, k, l, (P, J) in float64."""
-    found = _Slopes.apply(ctx.kernels, f"slopes {ctx.shape.value}", x, y, z, maps.T, forms.T, lattice)
-    found = tuple(slope.to(x.dtype) for slope in found)
-    return tuple(slope * factors[0] for slope in found) if factors else found
+def _terms(kernels: Kernels, shape: CrystalShape, piece: Sum) -> _Terms:
+    x, y, z, maps, lattice, forms, factors = piece
+    by_form, by_hkl = _Slopes.apply(kernels, f"slopes {shape.value}", x, y, z, maps.T, lattice)
+    weights = None if forms is None else (monomials(x, y, z).T @ forms.T).to(by_hkl.dtype)
+    if factors is not None:
+        by_form, weights = by_form * factors.to(by_form.dtype), weights * factors.to(by_form.dtype)
+    if weights is not None:
+        by_hkl = (by_hkl.reshape(len(x), 3, -1) * weights[:, None]).reshape(by_hkl.shape)
+    return _Terms(piece, by_form, by_hkl)
+
+
+def _maps_gradient(terms: _Terms, gradient: Tensor) -> Tensor:
+    """Gradient (J, 12) of the maps, given that of the sums (p,)."""
+    x, y, z, *_ = terms.operands
+    rows = torch.stack((x, y, z, torch.ones_like(x))) * gradient
+    # single precision spans little: the product is that of numbers near 1
+    scale = torch.clamp(rows.abs().amax(), min=torch.finfo(rows.dtype).tiny)
+    found = (rows / scale).to(terms.by_hkl.dtype) @ terms.by_hkl
+    return found.to(gradient.dtype).reshape(4, 3, -1).permute(2, 1, 0).reshape(-1, 12) * scale
+
+
+def _piece_rates(terms: _Terms, maps_rates: Tensor, forms_rates: Tensor | None) -> tuple[Tensor, Tensor]:
+    """By the unit direction (p, 3), and along the changes (p, n)."""
+    x, y, z, maps, _, forms, _ = terms.operands
+    both = torch.cat((_blocks(maps[None], 3, terms.by_hkl), _blocks(maps_rates, 4, terms.by_hkl)), dim=1)
+    turned, moved = (terms.by_hkl @ both).to(x.dtype).split((3, both.shape[1] - 3), dim=1)
+    along_x, along_y, along_z, shifted = moved.reshape(len(x), 4, -1).unbind(1)
+    rates = along_x * x[:, None] + along_y * y[:, None] + along_z * z[:, None] + shifted
+    if forms_rates is not None:
+        posed = terms.by_form.to(x.dtype) @ forms_rates.permute(1, 2, 0).flatten(1)
+        rates = rates + (posed.reshape(len(x), 7, -1) * monomials(x, y, z).T[:, :, None]).sum(1)
+    return _by_xyz(terms, turned), rates
+
+
+def _blocks(maps: Tensor, columns: int, like: Tensor) -> Tensor:
+    """The first columns of maps (n, J, 12), as a matrix (3J, columns·n) to multiply derivatives by h, k, l with."""
+    rows = maps.reshape(len(maps), -1, 3, 4)[..., :columns].permute(3, 0, 2, 1)
+    return rows.reshape(columns * len(maps), -1).to(like.dtype).T
+
+
+def _by_xyz(terms: _Terms, turned: Tensor) -> Tensor:
+    """Derivatives of the sum by the unit direction, (p, 3): of the indices, and of the forms where there are any."""
+    x, y, z, _, _, forms, _ = terms.operands
+    turned = turned.to(x.dtype)
+    if forms is None:
+        return turned
+    q = terms.by_form.to(x.dtype) @ forms
+    return turned + torch.stack(form_slopes(q.T, x, y, z), dim=1)

@@ -1,0 +1,93 @@
+"""Derivative images on the fast kernels: derivatives by the Miller indices are listed once for all parameters.
+
+Photons are Σ weight·S(x, y, z, maps, forms) + added. What surrounds the sums S is carried forward only for the
+parameters that move it; those of the crystal, mostly all, move only the maps, whose rates are matrix products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .lanes import Lanes
+from .scene import Scene
+from .sums import direction_rates, direction_sum
+
+
+class Moving(NamedTuple):
+    """A scene and how n parameters move it: tangents (n, ...) of its tensors in their order, None for what stays."""
+
+    scene: Scene
+    tangents: Sequence[Tensor | None]
+
+    def rates(self, function: Callable[[Scene], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """Rates (n, ...) of a function's results."""
+        entries = self.scene.tensors
+        places = [place for place, tangent in enumerate(self.tangents) if tangent is not None]
+
+        def of_moved(*moved: Tensor) -> tuple[Tensor, ...]:
+            chosen = dict(zip(places, moved, strict=True))
+            return function(self.scene.with_tensors(chosen.get(place, entry) for place, entry in enumerate(entries)))
+
+        def along(*directions: Tensor) -> tuple[Tensor, ...]:
+            return torch.func.jvp(of_moved, tuple(entries[place] for place in places), directions)[1]
+
+        return torch.func.vmap(along)(*(self.tangents[place] for place in places))
+
+    def around_sums(self) -> tuple[Moving, Tensor]:
+        """How what surrounds the sums is moved, and the numbers (m,) of the parameters that move it."""
+        scene = self.scene
+        around = {id(tensor) for tensor in (*scene.geometry, scene.sources.weight, scene.polar_forms, scene.default_F,
+                                            scene.scale, scene.background)}
+        tangents = [tangent if id(tensor) in around else None
+                    for tensor, tangent in zip(scene.tensors, self.tangents, strict=True)]
+        moved = [(tangent != 0).reshape(len(tangent), -1).any(1) for tangent in tangents if tangent is not None]
+        movers = torch.stack(moved).any(0).nonzero()[:, 0] if moved else torch.zeros(0, dtype=torch.int64)
+        return Moving(scene, [None if tangent is None else tangent[movers] for tangent in tangents]), movers
+
+
+class _Rates(NamedTuple):
+    """Rates of a run's operands: maps (n, J, 12), forms (n, J, 7); and of what surrounds the sums of a chunk, those of
+    the m parameters of these numbers: views (m, passes, 4, p), added (m, p)."""
+
+    maps: Tensor
+    forms: Tensor
+    movers: Tensor
+    views: Tensor
+    added: Tensor
+
+
+def rated_chunks(lanes: Lanes, tangents: Sequence[Tensor | None]) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Photons (p,) and their rates (n, p) of one chunk of pixels after the other, as n parameters move the scene."""
+    moving = Moving(lanes.scene, tangents)
+    around, movers = moving.around_sums()
+    maps, forms = moving.rates(lambda scene: lanes.of(scene).folded)
+    size = lanes.pixels_per_call(differentiated=True)
+    for start in range(0, len(lanes.raster), size):
+        part = slice(start, min(start + size, len(lanes.raster)))
+        views, added = lanes.surroundings(part)
+        if len(movers):
+            around_rates = around.rates(lambda scene, part=part: lanes.of(scene).surroundings(part))
+        else:
+            around_rates = views.new_zeros(0, *views.shape), added.new_zeros(0, *added.shape)
+        yield part, *_rated(lanes, views, added, _Rates(maps, forms, movers, *around_rates))
+
+
+def _rated(lanes: Lanes, views: Tensor, added: Tensor, rates: _Rates) -> tuple[Tensor, Tensor]:
+    """Photons (p,) and their rates (n, p)."""
+    total = added
+    found = added.new_zeros(len(rates.maps), len(added)).index_add(0, rates.movers, rates.added)
+    for step, (x, y, z, weight) in enumerate(views.unbind(0)):
+        operands = lanes.operands(x, y, z)
+        value = direction_sum(lanes.kernels, lanes.shape, operands)
+        by_xyz, along = direction_rates(lanes.kernels, lanes.shape, operands, rates.maps,
+                                        None if operands.forms is None else rates.forms)
+        x_rate, y_rate, z_rate, weight_rate = rates.views[:, step].unbind(1)
+        by_x, by_y, by_z = by_xyz.unbind(1)
+        turned = by_x * x_rate + by_y * y_rate + by_z * z_rate
+        total = total + weight * value
+        found = (found + weight * along).index_add(0, rates.movers, weight * turned + weight_rate * value)
+    return total, found
