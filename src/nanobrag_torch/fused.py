@@ -11,7 +11,6 @@ serves every experiment. `kernel.py` states the same physics in the canonical pr
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -29,6 +28,9 @@ SINPI = {
 """Minimax coefficients of sin(πx)/x in x² for |x| ≤ ½: greatest relative errors 5e-14 and 4e-9."""
 TINY = {torch.float64: 2.0**-300, torch.float32: 2.0**-42}
 """Added to both sines squared: the limit at f = 0; the cube is still a normal number."""
+CUBIC_LAYERS = ((0.0, 0.0, -1 / 3, 1 / 2, -1 / 6), (1.0, 1.0, -1 / 2, -1.0, 1 / 2),
+                (2.0, 0.0, 1.0, 1 / 2, -1 / 2), (3.0, 0.0, -1 / 6, 0.0, 1 / 6))
+"""Number of a layer of nodes, then its Lagrange weight's coefficients of 1, t, t² and t³ (part B §6.3)."""
 SPOT_EDGE = 1.0
 """Squared radius, in units of the spot's, at which a tophat ends."""
 
@@ -211,30 +213,26 @@ def nearest(hkl: tuple[Tensor, Tensor, Tensor], table: Tensor, box: Tensor) -> T
     return table[place.to(torch.int64)]
 
 
-def tricubic(hkl: tuple[Tensor, Tensor, Tensor], table: Tensor, box: Tensor,
-             plane: Callable[..., Tensor] | None = None) -> Tensor:
-    """Value of a table by 4-point Lagrange interpolation (part B §6.3) at indices (Q,) each, (Q,).
-
-    table and box as for `nearest`; the caller keeps the indices within reach. plane: how `bicubic` is evaluated.
-    """
-    first, weights = _four_nodes(hkl[0], box[0], box[3])
-    evaluate = plane or bicubic
-    return sum(weight * evaluate(first + layer, hkl[1], hkl[2], table, box) for layer, weight in enumerate(weights))
-
-
-def bicubic(row: Tensor, k: Tensor, l: Tensor, table: Tensor, box: Tensor) -> Tensor:  # noqa: E741
-    """The same within one plane of the table, of whole number row (Q,)."""
-    (k_first, k_weights), (l_first, l_weights) = _four_nodes(k, box[1], box[4]), _four_nodes(l, box[2], box[5])
-    total = 0.0
+def cubic_layer(h: Tensor, k: Tensor, l: Tensor, total: Tensor, layer: Tensor, table: Tensor,  # noqa: E741
+                box: Tensor) -> Tensor:
+    """total + what one of four layers (see `CUBIC_LAYERS`) adds to the value of a table by 4-point Lagrange
+    interpolation (part B §6.3) at indices (Q,) each, (Q,); table and box as for `nearest`."""
+    h_first, step = _first_node(h, box[0], box[3])
+    k_first, k_step = _first_node(k, box[1], box[4])
+    l_first, l_step = _first_node(l, box[2], box[5])
+    k_weights, l_weights = lagrange_weights(k_step), lagrange_weights(l_step)
+    plane = 0.0
     for j in range(4):
-        start = torch.clamp(((row * box[4] + k_first + j) * box[5] + l_first).to(torch.int64), min=0)
-        total = total + k_weights[j] * sum(l_weights[m] * table[start + m] for m in range(4))
-    return total
+        row = (h_first + layer[0]) * box[4] + (k_first + j)
+        start = torch.clamp((row * box[5] + l_first).to(torch.int64), min=0)
+        plane = plane + k_weights[j] * sum(l_weights[m] * table[start + m] for m in range(4))
+    return total + (layer[1] + step * (layer[2] + step * (layer[3] + step * layer[4]))) * plane
 
 
-def _four_nodes(index: Tensor, first: Tensor, count: Tensor) -> tuple[Tensor, list[Tensor]]:
+def _first_node(index: Tensor, first: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """Number of the first of the four nodes around an index, and how far it is from the second."""
     floor = torch.floor(index)
-    return torch.clamp(torch.minimum(floor - 1.0 - first, count - 4.0), min=0.0), lagrange_weights(index - floor)
+    return torch.clamp(torch.minimum(floor - 1.0 - first, count - 4.0), min=0.0), index - floor
 
 
 def sine_and_slope(x: Tensor) -> tuple[Tensor, Tensor]:

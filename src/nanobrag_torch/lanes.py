@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cached_property, partial
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from .config import CrystalShape
 from .constants import SMALLEST_NORMAL
-from .fused import SLOPES, TINY, Frame, indices, tricubic
+from .fused import CUBIC_LAYERS, SLOPES, TINY, Frame
 from .kernel import Pass, passes
-from .packages import TABULATED, Kernels, differentiated
+from .packages import ALONE, Kernels, differentiated
 from .physics.lattice_factor import ROUND_SCALE, SPOT_SIZE
 from .physics.structure_factor import BORDER, FEWEST_NODES, within_tricubic_range
 from .raster import Raster
@@ -29,6 +29,8 @@ FEW = 2
 """Directions that are cheaper one by one, geometry included, than side by side."""
 SERIES_BELOW = 0.25
 """Square of the argument under which a round crystal's transform is summed as a series."""
+ROUNDING = 1e-6
+"""By how much less than this the kernels' Miller indices differ from those of the program's order."""
 SAMPLES = {False: 2**21, True: 2**18}
 """Pixels x directions of one call; fewer where an array of that size is made."""
 PIXELS = 2**17
@@ -66,7 +68,7 @@ class Lanes:
 
     def pixels_per_call(self, differentiated: bool) -> int:
         """Pixels of a call: bounded by what stays in the processor's cache."""
-        lists = self.scene.grid is not None
+        lists = self._own_forms is not None and (self.scene.grid is not None or self.shape not in ALONE)
         if differentiated and not lists:
             return max(1, SLOPED // len(self.passes))
         return max(1, min(PIXELS, SAMPLES[lists] // self.directions))
@@ -97,7 +99,7 @@ class Lanes:
     @property
     def _one_by_one(self) -> bool:
         """Whether directions are taken one after the other."""
-        return self.directions <= FEW or self.scene.grid is not None and self.shape not in TABULATED
+        return self.directions <= FEW and self.shape in ALONE
 
     @cached_property
     def _constants(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -325,20 +327,36 @@ class Lanes:
         if not interpolate:
             return nearest
         x, y, z, *_ = look(self.kernels, ordinal, frame)
-        return self._interpolated(indices(x, y, z, maps), nearest)
+        return self._interpolated(self._hkl(x, y, z, maps[:, None]), nearest[:, None])[:, 0]
 
     def _factors(self, x: Tensor, y: Tensor, z: Tensor, interpolate: bool) -> Tensor | None:
         """F_cell² (n, J) for all directions."""
         if self.scene.grid is None:
             return None
         nearest = self.kernels("nearest", x, y, z, self.maps.T, self._squares, self._box)
-        if not interpolate:
-            return nearest
-        return self._interpolated(indices(x[:, None], y[:, None], z[:, None], self.maps.T), nearest)
+        return self._interpolated(self._hkl(x, y, z, self.maps.T), nearest) if interpolate else nearest
 
     def _interpolated(self, hkl: tuple[Tensor, Tensor, Tensor], nearest: Tensor) -> Tensor:
-        """F_cell² by interpolation where the table reaches, else the nearest."""
+        """F_cell² by interpolation where the table reaches, else the nearest; all (n, J)."""
         grid = self.scene.grid
         flat = tuple(index.reshape(-1) for index in hkl)
-        smooth = tricubic(flat, grid.values, self._box, partial(self.kernels, "bicubic"))
-        return torch.where(within_tricubic_range(grid, *hkl), torch.square(smooth).reshape(nearest.shape), nearest)
+        total = torch.zeros_like(flat[0])
+        for layer in self._layers.unbind(0):
+            total = self.kernels("cubic layer", *flat, total, layer, grid.values, self._box)
+        return torch.where(within_tricubic_range(grid, *hkl), torch.square(total).reshape(nearest.shape), nearest)
+
+    def _hkl(self, x: Tensor, y: Tensor, z: Tensor, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.kernels("indices", x, y, z, maps)
+
+    @cached_property
+    def _layers(self) -> Tensor:
+        return torch.tensor(CUBIC_LAYERS, dtype=torch.float64)
+
+    def near_refusal(self, part: slice, step: Pass) -> bool:
+        """Whether any Miller index of these pixels is within rounding of where the table refuses interpolation, or
+        beyond."""
+        ordinal, first = self._ordinals(part)
+        x, y, z, *_ = look(self.kernels, ordinal, self._summed(step)._replace(raster=self._raster_at(first)))
+        axes = zip(self._hkl(x, y, z, self.maps.T), self.scene.grid.low, self.scene.grid.high, strict=True)
+        return any(bool(index.max() > high - 2.0 - ROUNDING) or bool(index.min() < low + 2.0 + ROUNDING)
+                   for index, low, high in axes)

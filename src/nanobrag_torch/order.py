@@ -6,11 +6,11 @@ carry-over) and the one at which interpolation switches itself off, and the rest
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from .config import CrystalShape, plain
 from .geometry import dot
@@ -41,15 +41,22 @@ class Segment(NamedTuple):
         return self.first or self.alone or self.latched_at is not None
 
 
-def segments(scene: Scene, choices: Choices, raster: Raster, chunk: int) -> list[Segment]:
+NearRefusal = Callable[[slice, Pass], bool]
+"""Whether any index of some pixels, in a pass, lies where the table may refuse."""
+
+
+def segments(scene: Scene, choices: Choices, raster: Raster, chunk: int,
+             near_refusal: NearRefusal | None = None) -> list[Segment]:
     """Cut the rendered pixels where an order-dependent fault changes state; chunk bounds the search's memory.
+
+    near_refusal: a cheaper way to ask where it is worth looking for the latch.
 
     The pixel of the direct beam stands alone where a round crystal's transform is literal: whether h is 0 or 1e-17
     there decides between N³ and nothing (part B §7).
     """
     count = len(raster)
     first = _first_evaluated(scene, choices, raster, chunk) if scene.first_directions is not None else None
-    latch, evaluation = _latch(scene, choices, raster, chunk, first)
+    latch, evaluation = _latch(scene, choices, raster, chunk, first, near_refusal)
     literal = choices.shape is CrystalShape.ROUND and choices.quirks.sinc3_cancellation
     beam = raster.position(*_beam_spot(scene)) if literal else None
     singled = sorted({pixel for pixel in (first, latch, beam) if pixel is not None})
@@ -91,18 +98,19 @@ def _first_evaluated(scene: Scene, choices: Choices, raster: Raster, chunk: int)
     return None
 
 
-def _latch(scene: Scene, choices: Choices, raster: Raster, chunk: int,
-           first: int | None) -> tuple[int | None, int | None]:
+def _latch(scene: Scene, choices: Choices, raster: Raster, chunk: int, first: int | None,
+           near_refusal: NearRefusal | None) -> tuple[int | None, int | None]:
     """(pixel, evaluation) of the first refused interpolation, in raster order."""
     if not (choices.interpolate and choices.quirks.interpolation_latch):
         return None, None
+    near_refusal = near_refusal or partial(_beyond_table, scene, choices, raster)
     for part in _chunks(len(raster), chunk):
-        slow, fast = raster.coordinates(part, scene.scale.dtype)
-        refused = torch.zeros_like(slow, dtype=torch.bool)
-        for step in passes(choices):
-            if _beyond_table(scene, choices, slow, fast, step):
-                refused = refused | pass_terms(scene, choices, slow, fast, step).refused.any(-1)
-        candidates = {part.start + int(index) for index in torch.nonzero(refused)[:2]}
+        candidates: set[int] = set()
+        steps = [step for step in passes(choices) if near_refusal(part, step)]
+        if steps:
+            where = raster.coordinates(part, scene.scale.dtype)
+            refused = torch.stack([pass_terms(scene, choices, *where, step).refused.any(-1) for step in steps]).any(0)
+            candidates = {part.start + int(index) for index in torch.nonzero(refused)[:2]}
         if first is not None and part.start <= first < part.stop:
             candidates.add(first)
         for pixel in sorted(candidates):
@@ -113,7 +121,8 @@ def _latch(scene: Scene, choices: Choices, raster: Raster, chunk: int,
     return None, None
 
 
-def _beyond_table(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, step: Pass) -> bool:
+def _beyond_table(scene: Scene, choices: Choices, raster: Raster, part: slice, step: Pass) -> bool:
     """Whether any index of these pixels lies where the table refuses; cheaper than asking what is evaluated."""
+    slow, fast = raster.coordinates(part, scene.scale.dtype)
     hkl = miller_indices(aim(scene, choices, slow, fast, step).bearing, scene.directions, slow.dtype).hkl
     return not bool(within_tricubic_range(scene.grid, *hkl).all())

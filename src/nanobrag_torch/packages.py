@@ -28,8 +28,9 @@ from . import fused
 from .config import CrystalShape
 from .physics import structure_factor
 
-SHARED = "shared"
-WORK = {SHARED: torch.float64, "float64": torch.float64, "mixed": torch.float32}
+VIEWS, TABLES = "views", "tables"
+SHARED = (VIEWS, TABLES)
+WORK = {VIEWS: torch.float64, TABLES: torch.float64, "float64": torch.float64, "mixed": torch.float32}
 """Packages: what every precision needs, and each precision with the dtype that follows the reduction of indices."""
 PRECISIONS = ("float64", "mixed")
 PIXELS, DIRECTIONS = 4096, 128
@@ -37,13 +38,14 @@ PIXELS, DIRECTIONS = 4096, 128
 FEWEST = 2
 """Size of what a call does not want."""
 
-TABULATED = (CrystalShape.SQUARE,)
-"""Shapes whose many directions are summed at once with a table of structure factors too; others go one by one."""
+ALONE = (CrystalShape.SQUARE,)
+"""Shapes with operations of their own for a few directions, and for directions with forms but without factors; others
+take factors of 1."""
 
 _SIZES = {
     "pixels": ("P",), "sum": ("P", "J"), "maps": (12, "J"), "map rows": ("J", 12),
-    "form rows": ("J", 7), "map": (12,), "lattice": (14,),
-    "raster": (5,), "axes": (3, 3), "omega": (3,), "form": (7,), "sensor": (7,), "table": ("N",), "box": (6,),
+    "form rows": ("J", 7), "map": (12,), "lattice": (14,), "raster": (5,), "axes": (3, 3), "omega": (3,), "form": (7,),
+    "sensor": (7,), "table": ("N",), "box": (6,), "layer": (5,),
 }
 _FRAME = ("raster", "axes", "omega", "form", "sensor")
 _AT = ("pixels", "pixels", "pixels")
@@ -75,20 +77,23 @@ class Operation(NamedTuple):
 
 def operations(package: str) -> Iterator[Operation]:
     """Everything that a package holds, in its order."""
-    if package == SHARED:
+    if package == VIEWS:
         yield Operation("look", _look, ("pixels", *_FRAME), 6)
+        return
+    if package == TABLES:
         yield Operation("nearest along", _nearest_along, ("pixels", *_FRAME, "map", "table", "box"))
         yield Operation("nearest", fused.nearest_everywhere, (*_AT, "maps", "table", "box"))
-        yield Operation("bicubic", fused.bicubic, (*_AT, "table", "box"))
+        yield Operation("indices", _indices, (*_AT, "maps"), 3)
+        yield Operation("cubic layer", fused.cubic_layer, (*_AT, "pixels", "layer", "table", "box"))
         return
     for shape in CrystalShape:
-        yield Operation(f"one {shape.value}", partial(_one, shape), (*_AT, *_FRAME, "map", "lattice"))
         yield Operation(f"many {shape.value}", partial(_many, shape), (*_AT, "map rows", "lattice"))
-        yield Operation(f"many posed {shape.value}", partial(_many_posed, shape),
-                        (*_AT, "map rows", "form rows", "lattice"))
-        if shape in TABULATED:
-            yield Operation(f"many weighted {shape.value}", partial(fused.many_directions, shape),
-                            (*_AT, "sum", "map rows", "form rows", "lattice"))
+        yield Operation(f"many weighted {shape.value}", partial(fused.many_directions, shape),
+                        (*_AT, "sum", "map rows", "form rows", "lattice"))
+        if shape in ALONE:
+            yield Operation(f"one {shape.value}", partial(_one, shape), (*_AT, *_FRAME, "map", "lattice"))
+            yield Operation(f"many posed {shape.value}", partial(_many_posed, shape),
+                            (*_AT, "map rows", "form rows", "lattice"))
         if shape in fused.SLOPES:
             yield Operation(f"slopes {shape.value}", partial(fused.slopes, shape), (*_AT, "maps", "lattice"), 2)
 
@@ -120,7 +125,7 @@ class Kernels:
     def __init__(self, precision: str, packages: dict[str, Path] | None = None) -> None:
         self.work = WORK[precision]
         self.functions, self._packages = {}, {}
-        for name in (SHARED, precision):
+        for name in (*SHARED, precision):
             package = Package(name, packages[name]) if packages else None
             for operation in operations(name):
                 self.functions[operation.name] = operation.function
@@ -159,7 +164,7 @@ def load(precision: str) -> Kernels | None:
     """The compiled kernels of a precision if their packages are on disk and run here."""
     if precision not in PRECISIONS:
         return None
-    return _loaded(precision, (package_path(SHARED), package_path(precision)))
+    return _loaded(precision, tuple(map(package_path, (*SHARED, precision))))
 
 
 def differentiated(tensor: Tensor) -> bool:
@@ -200,7 +205,7 @@ def compile_package(package: str, target: Path) -> None:
 
 def missing(precisions: tuple[str, ...] = PRECISIONS) -> list[str]:
     """Packages of these precisions that are not on disk."""
-    return [package for package in (*precisions, SHARED) if not package_path(package).exists()]
+    return [package for package in (*precisions, *SHARED) if not package_path(package).exists()]
 
 
 def warm_up(precisions: tuple[str, ...] = PRECISIONS) -> list[str]:
@@ -251,11 +256,11 @@ class _All(torch.nn.Module):
 
 
 @lru_cache
-def _loaded(precision: str, paths: tuple[Path, Path]) -> Kernels | None:
+def _loaded(precision: str, paths: tuple[Path, ...]) -> Kernels | None:
     if not all(path.exists() for path in paths):
         return None
     try:
-        return Kernels(precision, dict(zip((SHARED, precision), paths, strict=True)))
+        return Kernels(precision, dict(zip((*SHARED, precision), paths, strict=True)))
     except RuntimeError:
         return None
 
@@ -291,6 +296,10 @@ def _many(shape: CrystalShape, x: Tensor, y: Tensor, z: Tensor, maps: Tensor, la
 
 def _many_posed(shape: CrystalShape, x: Tensor, y: Tensor, z: Tensor, *rest: Tensor) -> Tensor:
     return fused.many_directions(shape, x, y, z, None, *rest)
+
+
+def _indices(x: Tensor, y: Tensor, z: Tensor, maps: Tensor) -> tuple[Tensor, ...]:
+    return fused.indices(x[:, None], y[:, None], z[:, None], maps)
 
 
 def _look(ordinal: Tensor, *frame: Tensor) -> tuple[Tensor, ...]:

@@ -135,10 +135,10 @@ class Simulator:
         `progress(done, total)` is called after every chunk of pixels.
         """
         scene, raster = self.scene(), self.raster
-        cuts = self.segments(scene)
         kernels = self.kernels(scene)
-        self.summary = self._summarise(scene, cuts, kernels)
         lanes = None if kernels is None else Lanes(kernels, scene, self.choices, raster)
+        cuts = self.segments(scene, lanes)
+        self.summary = self._summarise(scene, cuts, kernels)
         parts = ((segment, part) for segment in cuts for part in self._parts(scene, segment, lanes))
         whole = _gathered if lanes is None or any(map(differentiated, scene.tensors)) else _filled
         return raster.image(whole(self._empty(), self._chunks(scene, parts, lanes, progress)))
@@ -174,9 +174,10 @@ class Simulator:
         """Raster indices (slow·fpixels + fast) of the pixels inside region and mask, (N,) ascending."""
         return self.raster.indices()
 
-    def segments(self, scene: Scene) -> list[Segment]:
+    def segments(self, scene: Scene, lanes: Lanes | None = None) -> list[Segment]:
         """Pieces of the raster on either side of an order-dependent fault."""
-        return segments(scene, self.choices, self.raster, self._pixels_per_chunk(scene))
+        return segments(scene, self.choices, self.raster, self._pixels_per_chunk(scene),
+                        None if lanes is None else lanes.near_refusal)
 
     def kernels(self, scene: Scene, moving: Sequence[int] = ()) -> Kernels | None:
         """The compiled kernels, if they are wanted, are at hand and cover this run and its derivatives: those that the

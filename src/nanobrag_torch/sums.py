@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .config import CrystalShape
-from .packages import Kernels
+from .packages import ALONE, Kernels
 from .views import form_slopes, monomials
 
 PIECE = 2**17
@@ -77,8 +77,10 @@ class _DirectionSum(torch.autograd.Function):
         x, y, z, maps, lattice, forms, factors = operands
         if forms is None:
             return kernels(f"many {shape.value}", x, y, z, maps, lattice)
-        if factors is None:
+        if factors is None and shape in ALONE:
             return kernels(f"many posed {shape.value}", x, y, z, maps, forms, lattice)
+        if factors is None:
+            factors = torch.ones(len(x), len(maps), dtype=x.dtype, device=x.device)
         return kernels(f"many weighted {shape.value}", x, y, z, factors, maps, forms, lattice)
 
     @staticmethod
