@@ -7,7 +7,6 @@ worktree is changed, so a step that was interrupted can be done again from its b
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -70,7 +69,7 @@ class Workplace:
     def prepare(self) -> None:
         worktrees.add(self.root, self.tree_folder, self.run.journal["base"])
         for folder in (self.artifacts, self.run.file("gates")):
-            shutil.rmtree(folder, ignore_errors=True)
+            worktrees.clear(folder)
             folder.mkdir()
         kept, before = worktrees.keep_git_files(self.common), worktrees.sentinel(self.root, self.common)
         self.check_import_origin()
