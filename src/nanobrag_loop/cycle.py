@@ -126,7 +126,7 @@ class Cycle(Workplace):
     def commit(self) -> None:
         """Commits on the branch's tip; if the branch moved, the change is carried over and measured there again."""
         journal = self.run.journal
-        tip = gitio.git(self.root, "rev-parse", f"refs/heads/{self.config.branch}").strip()
+        tip = gitio.resolve(self.root, f"refs/heads/{self.config.branch}")
         decision = Decision(**journal["decision"])
         if decision.merge and journal["paths"] and tip != journal["base"]:
             decision = self.carry_over(tip, decision)

@@ -20,7 +20,7 @@ from nanobrag_loop.config import Config
 from nanobrag_loop.errors import GitError, RefusedError
 from nanobrag_loop.portable import Portable, portable
 from nanobrag_loop.preparation import Base
-from nanobrag_loop.runs import Clock, Run, stop_requested, utc_now
+from nanobrag_loop.runs import Clock, Run, state_folder, stop_requested, utc_now
 
 SOURCE_ROOT = Path(__file__).resolve().parents[1]
 
@@ -192,6 +192,7 @@ class Workplace:
     def collect(self) -> None:
         """The agent's work as a tree and a patch, its claim as data, its escapes as findings."""
         journal = self.run.journal
+        state_folder(self.root)
         found = watch.escapes(
             self.root, self.common, journal["before"], journal["git_files"], self.run.id, self.config.branch
         )
