@@ -75,8 +75,10 @@ def repository_findings(root: Path, common: Path, before: Mapping, after: Sentin
         found.append(finding("P8", f".git/worktrees/{name}", "the agent registered a worktree; it was taken out again"))
     for line in sorted(set(after.damage) - set(before["damage"]))[:DAMAGE_SHOWN]:
         found.append(finding("P8", ".git/objects", f"an object was forged or lost: {line}", remedy=FORGED))
-    for name in differing(before["user"], after.user):
-        found.append(finding("P8", name, "git's configuration of the user changed while the agent ran; look at it"))
+    # The files that were looked at before: a run that is resumed may have another environment.
+    for name, digest in before["user"].items():
+        if worktrees.digest(Path(name)) != digest:
+            found.append(finding("P8", name, "git's configuration of the user changed while the agent ran; look at it"))
     return found
 
 

@@ -142,7 +142,7 @@ def sentinel(root: Path, common: Path) -> Sentinel:
     )
     head = (root_git_dir(root, common) / "HEAD").read_text()
     known = sorted(path.name for path in (common / "worktrees").glob("*"))
-    user = {str(path): _digest(path) for path in user_files()}
+    user = {str(path): digest(path) for path in user_files()}
     return Sentinel(refs, own_files(common), dirty(root), head, memory(root), known, user, damage(root))
 
 
@@ -164,7 +164,7 @@ def damage(root: Path) -> list[str]:
 def memory(root: Path) -> dict[str, str]:
     """Hashes of the measurements that later decisions may rest on."""
     state = root / ".nbloop"
-    return {str(path.relative_to(state)): _digest(path) for path in [*state.glob("*.json"), *state.glob("cache/*")]}
+    return {str(path.relative_to(state)): digest(path) for path in [*state.glob("*.json"), *state.glob("cache/*")]}
 
 
 def root_git_dir(root: Path, common: Path) -> Path:
@@ -186,8 +186,8 @@ def own_files(common: Path) -> dict[str, str]:
 def dirty(root: Path) -> dict[str, str]:
     """Changed, untracked and hidden files of the main checkout, with what they hold."""
     rows = split(git(root, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all"))
-    found = {row[3:]: f"{row[:2]} {_digest(root / row[3:])}" for row in rows}
-    return found | {name: f"{HIDDEN}{_digest(root / name)}" for name in hidden(root)}
+    found = {row[3:]: f"{row[:2]} {digest(root / row[3:])}" for row in rows}
+    return found | {name: f"{HIDDEN}{digest(root / name)}" for name in hidden(root)}
 
 
 def hidden(root: Path) -> list[str]:
@@ -203,7 +203,7 @@ def show_hidden(root: Path, names: Sequence[str]) -> None:
         run(root, "update-index", "--no-assume-unchanged", "--no-skip-worktree", "--", *few)
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
     if path.is_symlink():
         return f"link {os.readlink(path)}"
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "absent"
