@@ -122,7 +122,7 @@ ENGINEER = RolePolicy(
 SUPERVISOR = RolePolicy(("plans/active/", "plans/steering.yaml"))
 HARNESS = (
     "loop.sh", "supervisor.sh", "prompts/", "CLAUDE.md", "plans/loop.yaml", "plans/gates.yaml", "src/nanobrag_loop/",
-    ".pre-commit-config.yaml", ".gitattributes", ".ci/",
+    ".pre-commit-config.yaml", ".gitattributes", ".ci/", ".github/",
 )  # fmt: skip
 ROUTES = (
     {"when": "parity != green", "allow": ("debug",)},

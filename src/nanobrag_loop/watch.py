@@ -71,8 +71,9 @@ def repository_findings(root: Path, common: Path, before: Mapping, after: Sentin
         text = f"HEAD of the main checkout moved from {before['head'].strip()}{back}"
         found.append(finding("P8", ".git/HEAD", text))
     for name in sorted(set(after.worktrees) - set(before["worktrees"])):
-        worktrees.clear(common / "worktrees" / name)
-        found.append(finding("P8", f".git/worktrees/{name}", "the agent registered a worktree; it was taken out again"))
+        gone = worktrees.drop_inner(root, common, name)
+        text = f"a worktree was registered while the agent ran; {'it was taken out again' if gone else 'look at it'}"
+        found.append(finding("P8", f".git/worktrees/{name}", text))
     for line in sorted(set(after.damage) - set(before["damage"]))[:DAMAGE_SHOWN]:
         found.append(finding("P8", ".git/objects", f"an object was forged or lost: {line}", remedy=FORGED))
     # The files that were looked at before: a run that is resumed may have another environment.

@@ -228,6 +228,20 @@ def put_back_git_files(common: Path, kept: Mapping[str, str], before: Mapping[st
     return mended
 
 
+def drop_inner(root: Path, common: Path, name: str) -> bool:
+    """Take out a worktree that lies in the runner's own folder; one elsewhere may be a person's and stays."""
+    entry = common / "worktrees" / name
+    try:
+        folder = Path((entry / "gitdir").read_text().strip()).parent.resolve()
+    except OSError:
+        return False
+    if folder.parent != (root / ".nbloop" / "wt").resolve():
+        return False
+    clear(folder)
+    clear(entry)
+    return True
+
+
 def put_back_head(root: Path, common: Path, head: str) -> bool:
     """Let HEAD name a branch again that there is; it is left alone where it names another one, as a person may."""
     if run(root, "rev-parse", "--verify", "--quiet", "HEAD")[0] == 0:

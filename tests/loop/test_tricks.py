@@ -119,6 +119,7 @@ TRICKS = {
     "Makefile": (edited("Makefile", "real", "nothing"), {"P1"}),
     "hook configuration": ({".pre-commit-config.yaml": "repos: []\n"}, {"A10", "P1"}),
     "continuous integration": ({".ci/run": "true\n"}, {"A10", "P1"}),
+    "a workflow": ({".github/workflows/ci.yml": "jobs: {}\n"}, {"A10", "P1"}),
     "merge driver": ({".gitattributes": "docs/fix_plan.md merge=ours\n"}, {"A10", "P1"}),
     "merge driver in a folder": ({"docs/.gitattributes": "fix_plan.md merge=union\n"}, {"P3"}),
     "ignore file": ({"tests/.gitignore": "*\n"}, {"P3"}),

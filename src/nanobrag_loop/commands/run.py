@@ -56,8 +56,8 @@ def start(args: argparse.Namespace, root: Path, config: Config) -> int:
     if args.override_route and not sys.stdin.isatty():
         raise RefusedError("--override-route is for a person at a terminal")
     wish = Wish(args.item, args.agent, args.route, args.override_route)
-    if args.role == "supervisor" and (args.dry_run or args.item or args.route):
-        raise ConfigError("--dry-run, --item and --route are for engineer cycles, not for a supervisor turn")
+    if args.role == "supervisor" and (args.dry_run or args.item or args.route or args.n):
+        raise ConfigError("-n, --dry-run, --item and --route are for engineer cycles, not for a supervisor turn")
     if args.dry_run:
         return dry_run(root, config, wish)
     common = common_dir(root)
