@@ -87,7 +87,8 @@ class Cycle(Workplace):
         worktrees.check_out_tree(self.root, self.check_folder, self.run.journal["base"], tree)
         env = measure.environment(self.config.env_allow, self.check_folder)
         place = measure.Place(self.check_folder, out, env, time.time(), self.run.id)
-        kept, before = worktrees.keep_git_files(self.common), worktrees.sentinel(self.root, self.common).as_dict()
+        kept = worktrees.keep_git_files(self.common)
+        before = worktrees.sentinel(self.root, self.common, self.run.id).as_dict()
         results = measure.evaluate_all(gate_file, own, place)
         found = watch.escapes(self.root, self.common, before, kept, self.run.id, self.config.branch)
         if found:

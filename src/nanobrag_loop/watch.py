@@ -43,10 +43,10 @@ def escapes(
     found = []
     for name in worktrees.put_back_git_files(common, kept, before["files"]):
         found.append(finding("P8", f".git/{name}", "the agent changed git's configuration or hooks; it was put back"))
-    after = worktrees.sentinel(root, common)
+    after = worktrees.sentinel(root, common, run_id)
     for name in differing(before["memory"], after.memory):
         worktrees.clear(root / ".nbloop" / name)
-        found.append(finding("P8", f".nbloop/{name}", "a stored measurement changed while the agent ran; removed"))
+        found.append(finding("P8", f".nbloop/{name}", "the runner's memory changed while the agent ran; forgotten"))
     found += repository_findings(root, common, before, after)
     moved = moved_refs(root, before["refs"], after, run_id, branch)
     for name in moved:

@@ -20,7 +20,7 @@ from nanobrag_loop.config import Config
 from nanobrag_loop.errors import GitError, RefusedError
 from nanobrag_loop.portable import Portable, portable
 from nanobrag_loop.preparation import Base
-from nanobrag_loop.runs import Clock, Run, state_folder, stop_requested, utc_now
+from nanobrag_loop.runs import Clock, Run, state_folder, stop_requested, utc_now, write_atomic
 
 SOURCE_ROOT = Path(__file__).resolve().parents[1]
 
@@ -71,7 +71,8 @@ class Workplace:
         for folder in (self.artifacts, self.run.file("gates")):
             worktrees.clear(folder)
             folder.mkdir()
-        kept, before = worktrees.keep_git_files(self.common), worktrees.sentinel(self.root, self.common)
+        kept = worktrees.keep_git_files(self.common)
+        before = worktrees.sentinel(self.root, self.common, self.run.id)
         self.check_import_origin()
         self.build()
         self.mark("prepared", git_files=kept, before=before.as_dict())
@@ -213,7 +214,7 @@ class Workplace:
             )
             tree = gitio.git(self.root, "rev-parse", f"{base}^{{tree}}").strip()
         found += watch.limit_findings(journal["outcome"])
-        self.run.file("change.patch").write_text(worktrees.patch(self.root, base, tree), errors="surrogateescape")
+        write_atomic(self.run.file("change.patch"), worktrees.patch(self.root, base, tree))
         claim, problem = self.claim()
         self.mark(
             "collected",

@@ -119,9 +119,9 @@ def not_ignored(folder: Path, paths: Sequence[str]) -> list[str]:
 @dataclass(frozen=True)
 class Sentinel:
     """What an agent must leave alone outside its worktree. refs: name -> sha; files: content of git's own files;
-    status: changed and hidden files of the main checkout with their hashes; memory: the runner's stored measurements;
-    worktrees: those that git knows; user: hashes of the user's own configuration of git; damage: what git finds
-    wrong with its objects."""
+    status: changed and hidden files of the main checkout with their hashes; memory: the runner's measurements and
+    journals; worktrees: those that git knows; user: hashes of the user's own configuration of git; damage: what git
+    finds wrong with its objects."""
 
     refs: Mapping[str, str]
     files: Mapping[str, str]
@@ -136,14 +136,15 @@ class Sentinel:
         return {key: dict(value) if isinstance(value, Mapping) else value for key, value in vars(self).items()}
 
 
-def sentinel(root: Path, common: Path) -> Sentinel:
+def sentinel(root: Path, common: Path, run_id: str) -> Sentinel:
+    """What can be seen now, for the run `run_id`."""
     refs = dict(
         line.split(" ", 1)[::-1] for line in git(root, "for-each-ref", "--format=%(objectname) %(refname)").splitlines()
     )
     head = (root_git_dir(root, common) / "HEAD").read_text()
     known = sorted(path.name for path in (common / "worktrees").glob("*"))
     user = {str(path): digest(path) for path in user_files()}
-    return Sentinel(refs, own_files(common), dirty(root), head, memory(root), known, user, damage(root))
+    return Sentinel(refs, own_files(common), dirty(root), head, memory(root, run_id), known, user, damage(root))
 
 
 def user_files() -> list[Path]:
@@ -161,10 +162,12 @@ def damage(root: Path) -> list[str]:
     return sorted(line for line in lines if not line.startswith("notice:"))
 
 
-def memory(root: Path) -> dict[str, str]:
-    """Hashes of the measurements that later decisions may rest on."""
+def memory(root: Path, run_id: str) -> dict[str, str]:
+    """Hashes of what later decisions may rest on: measurements, and the journals of other runs than `run_id`."""
     state = root / ".nbloop"
-    return {str(path.relative_to(state)): digest(path) for path in [*state.glob("*.json"), *state.glob("cache/*")]}
+    journals = [path for path in state.glob("runs/*/run.json") if path.parent.name != run_id]
+    kept = [*state.glob("*.json"), *state.glob("cache/*"), *journals]
+    return {str(path.relative_to(state)): digest(path) for path in kept}
 
 
 def root_git_dir(root: Path, common: Path) -> Path:

@@ -10,7 +10,7 @@ import sys
 from dataclasses import replace
 
 import pytest
-from fake_agent_repo import FAST_GATES, FILES, GATES, make_toy
+from fake_agent_repo import FAST_GATES, FILES, GATES, ITEM, make_toy
 from trees import As, make_trees
 
 from nanobrag_loop import runs
@@ -211,6 +211,10 @@ AROUND = {
         f'{RUN}/../../..; git -C $d update-index --assume-unchanged README.md; echo x > $d/README.md', {"P7"}),
     "a worktree of its own": ('git worktree add -q "$PWD-more" HEAD', {"P8"}),
     "a branch that is none": (f"{RUN}/../../..; git -C $d symbolic-ref HEAD refs/heads/none", {"P8"}),
+    "the journal of a parked run": (f'{RUN}; echo "{{}}" > $d/../20260101T000000Z-abcd/run.json', {"P8"}),
+    "the patch is a link": (f'{RUN}; ln -s "$d/../../../README.md" $d/change.patch; git tag green', {"P6"}),
+    "evidence is the same file as git's configuration": (
+        f'{RUN}; ln $d/../../../.git/config "$NBLOOP_ARTIFACTS/a.txt"; git tag green', {"P6"}),
     "a sparse checkout": (f'{RUN}/../../../.git/info; mkdir -p $d; echo "/docs" > $d/sparse-checkout', {"P8"}),
     "a shallow history": (f"{RUN}/../../..; git rev-parse HEAD > $d/.git/shallow", {"P8"}),
     "a process without a trace of the run": (
@@ -285,6 +289,9 @@ def test_trick_around_the_tree(tmp_path, name):
     command, codes = AROUND[name]
     toy = make_toy(tmp_path, {"plans/gates.yaml": FAST_GATES})
     before, config = toy.tree_without_ledger(), (toy.root / ".git/config").read_bytes()
+    older = runs.runs_folder(toy.root) / "20260101T000000Z-abcd"
+    older.mkdir(parents=True)
+    runs.Run(older, {"schema": 1, "run": older.name, "role": "engineer", "item": ITEM}).mark("closed", result="partial")
     toy.scenario({"shell": command}, {"result": {"result": "success"}})
     done = toy.loop("run", "--role", "engineer", "--agent", "fake", check=None)
     record = json.loads(next((toy.root / "reports/loop").glob("*/*.json")).read_text())
@@ -295,6 +302,7 @@ def test_trick_around_the_tree(tmp_path, name):
     assert toy.git("tag") == ""
     assert not (toy.root / ".nbloop/parity.json").exists()
     assert "Traceback" not in done.stderr
+    assert (toy.root / "README.md").read_text() == ("x\n" if codes == {"P7"} else FILES["README.md"])
 
 
 def last_record(toy):

@@ -96,7 +96,8 @@ def accept_run(args: argparse.Namespace, root: Path, config: Config) -> int:
 
 
 def reject_run(args: argparse.Namespace, root: Path, config: Config) -> int:
-    print(reject(root, runs.find(root, args.run)))
+    with runs.lock(common_dir(root) / "nbloop.lock", "nb-loop runs reject"):
+        print(reject(root, runs.find(root, args.run)))
     return 0
 
 
