@@ -27,7 +27,7 @@ def accept(root: Path, common: Path, config: Config, run: Run) -> str:
     branch = parked(run)
     cycle = Cycle(root, common, config, run)
     journal = run.journal
-    tip = gitio.git(root, "rev-parse", f"refs/heads/{config.branch}").strip()
+    tip = gitio.resolve(root, f"refs/heads/{config.branch}")
     decision = cycle.carry_over(tip, Decision(**journal["decision"]))
     if not decision.merge:
         raise RefusedError(f"run {run.id} is not merged: {decision.reason}")

@@ -12,16 +12,25 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from nanobrag_loop.errors import INTERRUPTED, LoopError
+from nanobrag_loop.errors import INTERRUPTED, OK, USAGE, LoopError
 
 COMMANDS = (
     "doctor", "install", "ledger", "plan", "assets", "guard", "gates", "prompt", "run", "runs", "report", "stop",
 )  # fmt: skip
 
 
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the command line; subparsers are of the same class."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {' '.join(message.split())} (see {self.prog} --help)", file=sys.stderr)
+        raise SystemExit(USAGE)
+
+
 def parser(wanted: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser("nb-loop", description=__doc__.splitlines()[0], allow_abbrev=False)
+    top = Parser("nb-loop", description=__doc__.splitlines()[0], allow_abbrev=False)
     subparsers = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in wanted:
         importlib.import_module(f"nanobrag_loop.commands.{name}").register(subparsers)
@@ -41,8 +50,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("nb-loop: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
+        drop_output()
+        return OK
+    except OSError as error:
+        drop_output()
+        print(f"nb-loop: {error.filename2 or error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
+        return USAGE
+
+
+def drop_output() -> None:
+    """Nobody reads on, or nothing more can be written: what is left in the buffer is not tried again."""
+    if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def dispatch(args: argparse.Namespace) -> int:
@@ -50,4 +69,7 @@ def dispatch(args: argparse.Namespace) -> int:
 
     args.index_file = gitio.clean_environment()
     root = gitio.top_level(Path.cwd())
-    return args.handler(args, root, config.load(root))
+    code = args.handler(args, root, config.load(root))
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    return code

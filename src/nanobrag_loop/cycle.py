@@ -8,13 +8,12 @@ worktrees has changed, and the merge itself can be repeated.
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from nanobrag_loop import gates, gitio, guarding, landing, manifest, measure, preparation, sync, worktrees
+from nanobrag_loop import gates, gitio, guarding, landing, manifest, measure, preparation, sync, watch, worktrees
 from nanobrag_loop.agents import process
 from nanobrag_loop.agents.result import Claim
 from nanobrag_loop.config import Config
@@ -83,12 +82,19 @@ class Cycle(Workplace):
     def gates_on(
         self, tree: str, gate_file: gates.GateBook, own: tuple[gates.Gate, ...], out: Path
     ) -> list[gates.GateResult]:
-        shutil.rmtree(out, ignore_errors=True)
+        """Measured in a checkout of `tree`. Gates run what the agent wrote, so they are watched as the agent was."""
+        worktrees.clear(out)
         worktrees.check_out_tree(self.root, self.check_folder, self.run.journal["base"], tree)
         env = measure.environment(self.config.env_allow, self.check_folder)
         place = measure.Place(self.check_folder, out, env, time.time(), self.run.id)
+        kept = worktrees.keep_git_files(self.common)
+        before = worktrees.sentinel(self.root, self.common, self.run.id).as_dict()
         results = measure.evaluate_all(gate_file, own, place)
-        measure.remember(self.root, self.cache_key(tree, own), results)
+        found = watch.escapes(self.root, self.common, before, kept, self.run.id, self.config.branch)
+        if found:
+            self.run.note(findings=[*self.run.journal["findings"], *found])
+        else:
+            measure.remember(self.root, self.cache_key(tree, own), results)
         return results
 
     def cache_key(self, tree: str, own: tuple[gates.Gate, ...]) -> str:
@@ -121,7 +127,7 @@ class Cycle(Workplace):
     def commit(self) -> None:
         """Commits on the branch's tip; if the branch moved, the change is carried over and measured there again."""
         journal = self.run.journal
-        tip = gitio.git(self.root, "rev-parse", f"refs/heads/{self.config.branch}").strip()
+        tip = gitio.resolve(self.root, f"refs/heads/{self.config.branch}")
         decision = Decision(**journal["decision"])
         if decision.merge and journal["paths"] and tip != journal["base"]:
             decision = self.carry_over(tip, decision)
@@ -153,7 +159,7 @@ class Cycle(Workplace):
         gate_file = preparation.gate_book(Base(self.root, tip))
         own = gate_file.of(journal["item"])
         results = self.gates_on(tree, gate_file, own, self.run.file("gates-tip"))
-        if any(row["severity"] == "E" for row in found) or not gates.all_pass(results):
+        if self.refusals() or any(row["severity"] == "E" for row in found) or not gates.all_pass(results):
             return Decision("partial", f"passes at its base, not on {tip[:12]}", keep_branch=True)
         self.run.note(tree=tree, carried_to=tip)
         return decision

@@ -80,7 +80,7 @@ def state(root: Path, config: Config) -> Iterator[Check]:
 
 
 def documents(root: Path, config: Config) -> Iterator[Check]:
-    base = Base(root, gitio.git(root, "rev-parse", f"refs/heads/{config.branch}").strip())
+    base = Base(root, gitio.resolve(root, f"refs/heads/{config.branch}"))
     items = preparation.ledger_items(base, config)
     yield Check("ledger", PASS, f"{len(items)} items, {sum(item.status != 'done' for item in items)} open")
     book = preparation.gate_book(base)
@@ -118,7 +118,7 @@ def agents(root: Path, config: Config) -> Iterator[Check]:
 
 
 def programs(root: Path, config: Config) -> Iterator[Check]:
-    base = Base(root, gitio.git(root, "rev-parse", f"refs/heads/{config.branch}").strip())
+    base = Base(root, gitio.resolve(root, f"refs/heads/{config.branch}"))
     book = preparation.gate_book(base)
     every = [gate for own in book.items.values() for gate in own] + list(book.shared.values())
     for need in sorted({need for gate in every for need in gate.options["needs"]}):

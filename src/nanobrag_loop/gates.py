@@ -148,6 +148,8 @@ def load(text: str, where: str = GATES_FILE) -> GateBook:
         mark = getattr(error, "problem_mark", None)
         place = f"{where}:{mark.line + 1}" if mark else where
         raise ConfigError(f"{place}: {getattr(error, 'problem', None) or error}") from None
+    except RecursionError:
+        raise ConfigError(f"{where}: an alias that holds itself, or nested too deeply") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{where}: expected a mapping, got {type(data).__name__}")
     data.pop("__line__", None)

@@ -24,6 +24,12 @@ KEPT_VARIABLES = (
     "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_SSH", "GIT_SSH_COMMAND", "GIT_EXEC_PATH",
     "GIT_SSL_CAINFO", "GIT_ASKPASS", "GIT_TERMINAL_PROMPT", "GIT_TRACE",
 )  # fmt: skip
+# Whoever can write the user's own configuration could let git show other files than those that are committed, or
+# overlook that files changed: attributes come from the repository alone, and every file is looked at.
+PLAIN_GIT = (
+    "-c", f"core.attributesFile={os.devnull}", "-c", "core.fsmonitor=false", "-c", "core.ignoreStat=false",
+    "-c", "core.trustctime=true", "-c", "core.checkStat=default",
+)  # fmt: skip
 
 
 def clean_environment() -> str | None:
@@ -42,7 +48,7 @@ def run(where: Path, *args: str, env: Mapping[str, str] | None = None) -> tuple[
     """Exit code, output and error text of one git command."""
     try:
         code, out, err = gitpython.Git(str(where)).execute(
-            ["git", *args],
+            ["git", *PLAIN_GIT, *args],
             with_extended_output=True,
             with_exceptions=False,
             stdout_as_string=False,
@@ -83,8 +89,11 @@ def common_dir(root: Path) -> Path:
 
 
 def resolve(root: Path, rev: str, kind: str = "commit") -> str:
-    """The object that `rev` names; `GitError` if there is none."""
-    return git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{{kind}}}").strip()
+    """The object that `rev` names; `ConfigError` if there is none."""
+    code, out, _ = run(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{{kind}}}")
+    if code:
+        raise ConfigError(f"{rev!r} names no {kind} of this repository")
+    return out.decode("ascii").strip()
 
 
 def read_blob(root: Path, rev: str, path: str) -> bytes | None:
@@ -124,7 +133,14 @@ def commit_tree(root: Path, tree: str, parent: str, subject: str, trailers: Mapp
 
 
 def fast_forward(root: Path, branch: str, head: str) -> None:
-    """Move the checked-out `branch` to `head`; `GitError` if that is no fast-forward or would overwrite changes."""
+    """Move `branch` to `head`, and the checkout with it if it stands there; `GitError` if that is no fast-forward or
+    would overwrite changes."""
+    ref = f"refs/heads/{branch}"
+    if run(root, "symbolic-ref", "--quiet", "HEAD")[1].decode("utf-8", "replace").strip() != ref:
+        if not is_ancestor(root, ref, head):
+            raise GitError(f"{branch} was not moved: {head[:12]} does not follow it")
+        git(root, "update-ref", ref, head, git(root, "rev-parse", ref).strip())
+        return
     try:
         git(root, "merge", "--ff-only", "--quiet", head)
     except GitError as error:

@@ -18,6 +18,7 @@ from nanobrag_loop.errors import LoopError
 from nanobrag_loop.records import Record
 
 METRIC_CAP = 560
+MEASURED = "gates"
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ def land(root: Path, config: Config, folder: Path, tip: str, parcel: Parcel) -> 
 def evidence(folder: Path, record: Record, parcel: Parcel) -> tuple[Record, list[str]]:
     """Copy what is kept of the artifacts into the worktree; the record with its manifest, and the copied paths."""
     home = PurePosixPath("reports") / f"{record.at[:10]}-{parcel.item}" / f"attempt-{record.attempt}"
-    artifacts, copies = manifest.collect(parcel.artifacts, home)
-    more, gate_copies = manifest.collect(parcel.gate_files, home / "gates", suffixes=frozenset({".json"}))
+    artifacts, copies = manifest.collect(parcel.artifacts, home, reserved=MEASURED)
+    more, gate_copies = manifest.collect(parcel.gate_files, home / MEASURED, suffixes=frozenset({".json"}))
     for source, name in {**copies, **gate_copies}.items():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -59,18 +59,23 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def collect(
-    folder: Path, destination: PurePosixPath, suffixes: frozenset[str] = KEPT_SUFFIXES
+    folder: Path,
+    destination: PurePosixPath,
+    suffixes: frozenset[str] = KEPT_SUFFIXES,
+    reserved: str = "",
 ) -> tuple[list[Artifact], dict[Path, PurePosixPath]]:
     """Hash every regular file below `folder` and decide which go to git below `destination`, by type and size.
 
     Returns the artifacts and, for those kept in git, source file -> repository path. Smaller files come first, so
-    one big file does not push the others out.
+    one big file does not push the others out. reserved: a folder at the destination that these files may not enter.
     """
     sized = sorted((path.stat().st_size, path) for path in files_below(folder))
     artifacts, copies, kept_bytes = [], {}, 0
     for size, path in sized:
         relative = PurePosixPath(path.relative_to(folder).as_posix())
         why = reason_to_drop(path, size, kept_bytes, len(copies), suffixes)
+        if reserved and relative.parts[0].casefold() == reserved:
+            why = f"{reserved}/ is for what the runner measures"
         if not why:
             copies[path] = destination / relative
             kept_bytes += size

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nanobrag_loop.agents.shellwords import Unrunnable, parse
+from nanobrag_loop.errors import ConfigError
 from nanobrag_loop.items import FrozenItem
 
 PRIORITIES = ("Critical", "High", "Medium", "Low")
@@ -38,9 +39,9 @@ def choose(
     """The item to work on (None if there is none) and one verdict for every item, the chosen one first."""
     by_id = {item.id: item for item in items}
     if wanted is not None:
-        found = by_id.get(wanted)
-        reason = "asked for by name" if found else "no such item in the ledger"
-        return found, [Verdict(wanted, found is not None, reason)]
+        if wanted not in by_id:
+            raise ConfigError(f"--item: no item {wanted!r} in the ledger (items: {', '.join(by_id)})")
+        return by_id[wanted], [Verdict(wanted, True, "asked for by name")]
     hurdles = {item.id: hurdle(item, by_id, steering, prompt) for item in items}
     candidates = [item for item in items if not hurdles[item.id]]
     ranked = sorted(candidates, key=lambda item: rank(item, items, steering))

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nanobrag_loop import gates, preparation, sync
-from nanobrag_loop.config import Config
+from nanobrag_loop.config import Config, SessionLimits
 from nanobrag_loop.cycle import Cycle, resume, start
 from nanobrag_loop.decide import Decision
 from nanobrag_loop.errors import BREAKER, BUDGET, FINDINGS, NO_RESULT, OK, RefusedError
-from nanobrag_loop.gitio import common_dir, git
+from nanobrag_loop.gitio import common_dir, resolve
 from nanobrag_loop.preparation import REPEATABLE, Base, NothingToDo, Wish
 from nanobrag_loop.runs import Clock, Run, stop_requested, unfinished, utc_now
 
@@ -25,7 +25,7 @@ class Breaker:
     """Counts what went wrong in a row on one item. Only measured change is progress: a gate that now passes, a
     metric nearer to its threshold, another first divergence."""
 
-    limits: object
+    limits: SessionLimits
     failures: dict[str, int] = field(default_factory=dict)
     idle: dict[str, int] = field(default_factory=dict)
     hits: dict[str, int] = field(default_factory=dict)
@@ -144,7 +144,7 @@ class Session:
         return run
 
     def base(self) -> Base:
-        return Base(self.root, git(self.root, "rev-parse", f"refs/heads/{self.config.branch}").strip())
+        return Base(self.root, resolve(self.root, f"refs/heads/{self.config.branch}"))
 
     def resume_all(self) -> list[Run]:
         """Bring every interrupted run of this checkout to its end, oldest first."""

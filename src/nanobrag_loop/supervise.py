@@ -57,7 +57,7 @@ class Turn:
 
     def take(self) -> int:
         """Review, decide, write the memo; exit code 1 if a done item no longer passes or a proposal was refused."""
-        commit = gitio.git(self.root, "rev-parse", f"refs/heads/{self.config.branch}").strip()
+        commit = gitio.resolve(self.root, f"refs/heads/{self.config.branch}")
         base = Base(self.root, commit)
         items = preparation.ledger_items(base, self.config)
         broken = self.verify_done(base, items) if self.recheck else []
@@ -227,7 +227,10 @@ class Turn:
     def mark_plan(self, folder: Path, row: Mapping, text: str) -> str:
         """Set the state of a task in the item's plan; the plan is staged with the ledger."""
         item = self.item(row["item"], text)
-        path = folder / (item.plan or f"plans/active/{item.id.lower()}/plan.md")
+        name = item.plan.strip("`. ") or f"plans/active/{item.id.lower()}/plan.md"
+        if not name.startswith("plans/active/") or ".." in Path(name).parts:
+            raise LedgerError(f"{name} is no plan below plans/active/")
+        path = folder / name
         marked = plans.mark(path.read_text(encoding="utf-8"), row["task"], row["state"], clean(row.get("evidence", "")))
         path.write_text(marked, encoding="utf-8")
         landing.stage(folder, [path.relative_to(folder).as_posix()])

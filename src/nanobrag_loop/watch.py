@@ -20,11 +20,13 @@ REMEDIES = {
     "P8": "leave git's configuration, hooks and remotes and .nbloop alone",
     "L": "see limits.run in plans/loop.yaml",
 }
+FORGED = "nothing of this repository can be trusted before its objects are fetched again into a fresh clone"
+DAMAGE_SHOWN = 5
 
 
-def finding(code: str, path: str, message: str, severity: str = "E") -> dict[str, str]:
+def finding(code: str, path: str, message: str, severity: str = "E", remedy: str = "") -> dict[str, str]:
     """One finding of the runner, of the same form as those of the guard."""
-    remedy = REMEDIES.get(code) or REMEDIES[code[0]]
+    remedy = remedy or REMEDIES.get(code) or REMEDIES[code[0]]
     return {"code": code, "severity": severity, "path": path, "message": message, "remedy": remedy}
 
 
@@ -36,24 +38,48 @@ def committer(run_id: str) -> str:
 def escapes(
     root: Path, common: Path, before: Mapping, kept: Mapping[str, str], run_id: str, branch: str
 ) -> list[dict]:
-    """Findings P6, P7, P8 after an agent run; git's configuration, hooks and refs are as before afterwards."""
+    """Findings P6, P7, P8 after an agent, or a gate that runs its code; git's configuration, hooks, refs and worktrees
+    are as before afterwards."""
     found = []
     for name in worktrees.put_back_git_files(common, kept, before["files"]):
         found.append(finding("P8", f".git/{name}", "the agent changed git's configuration or hooks; it was put back"))
-    after = worktrees.sentinel(root, common)
-    for name in sorted(after.memory.keys() | before["memory"].keys()):
-        if after.memory.get(name) != before["memory"].get(name):
-            (root / ".nbloop" / name).unlink(missing_ok=True)
-            found.append(finding("P8", f".nbloop/{name}", "a stored measurement changed while the agent ran; removed"))
-    if after.head != before["head"]:
-        found.append(finding("P8", ".git/HEAD", f"HEAD of the main checkout moved from {before['head'].strip()}"))
+    after = worktrees.sentinel(root, common, run_id)
+    for name in differing(before["memory"], after.memory):
+        worktrees.clear(root / ".nbloop" / name)
+        found.append(finding("P8", f".nbloop/{name}", "the runner's memory changed while the agent ran; forgotten"))
+    found += repository_findings(root, common, before, after)
     moved = moved_refs(root, before["refs"], after, run_id, branch)
     for name in moved:
         found.append(finding("P6", name, "the agent committed or moved a ref; it was put back"))
     worktrees.put_back_refs(root, before["refs"], moved)
-    for name in sorted(after.status.keys() | before["status"].keys()):
-        if after.status.get(name) != before["status"].get(name):
-            found.append(finding("P7", name, "this file of the main checkout changed while the agent ran"))
+    changed = differing(before["status"], after.status)
+    for name in changed:
+        found.append(finding("P7", name, "this file of the main checkout changed while the agent ran"))
+    worktrees.show_hidden(root, [name for name in changed if after.status.get(name, "").startswith(worktrees.HIDDEN)])
+    return found
+
+
+def differing(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+
+
+def repository_findings(root: Path, common: Path, before: Mapping, after: Sentinel) -> list[dict]:
+    """Findings P8 on HEAD, worktrees, objects, and on the user's own configuration, which is left to the user."""
+    found = []
+    if after.head != before["head"]:
+        back = "; it was put back" if worktrees.put_back_head(root, common, before["head"]) else ""
+        text = f"HEAD of the main checkout moved from {before['head'].strip()}{back}"
+        found.append(finding("P8", ".git/HEAD", text))
+    for name in sorted(set(after.worktrees) - set(before["worktrees"])):
+        gone = worktrees.drop_inner(root, common, name)
+        text = f"a worktree was registered while the agent ran; {'it was taken out again' if gone else 'look at it'}"
+        found.append(finding("P8", f".git/worktrees/{name}", text))
+    for line in sorted(set(after.damage) - set(before["damage"]))[:DAMAGE_SHOWN]:
+        found.append(finding("P8", ".git/objects", f"an object was forged or lost: {line}", remedy=FORGED))
+    # The files that were looked at before: a run that is resumed may have another environment.
+    for name, digest in before["user"].items():
+        if worktrees.digest(Path(name)) != digest:
+            found.append(finding("P8", name, "git's configuration of the user changed while the agent ran; look at it"))
     return found
 
 

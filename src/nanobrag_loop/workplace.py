@@ -7,7 +7,6 @@ worktree is changed, so a step that was interrupted can be done again from its b
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from nanobrag_loop.config import Config
 from nanobrag_loop.errors import GitError, RefusedError
 from nanobrag_loop.portable import Portable, portable
 from nanobrag_loop.preparation import Base
-from nanobrag_loop.runs import Clock, Run, stop_requested, utc_now
+from nanobrag_loop.runs import Clock, Run, state_folder, stop_requested, utc_now, write_atomic
 
 SOURCE_ROOT = Path(__file__).resolve().parents[1]
 
@@ -70,9 +69,10 @@ class Workplace:
     def prepare(self) -> None:
         worktrees.add(self.root, self.tree_folder, self.run.journal["base"])
         for folder in (self.artifacts, self.run.file("gates")):
-            shutil.rmtree(folder, ignore_errors=True)
+            worktrees.clear(folder)
             folder.mkdir()
-        kept, before = worktrees.keep_git_files(self.common), worktrees.sentinel(self.root, self.common)
+        kept = worktrees.keep_git_files(self.common)
+        before = worktrees.sentinel(self.root, self.common, self.run.id)
         self.check_import_origin()
         self.build()
         self.mark("prepared", git_files=kept, before=before.as_dict())
@@ -193,6 +193,7 @@ class Workplace:
     def collect(self) -> None:
         """The agent's work as a tree and a patch, its claim as data, its escapes as findings."""
         journal = self.run.journal
+        state_folder(self.root)
         found = watch.escapes(
             self.root, self.common, journal["before"], journal["git_files"], self.run.id, self.config.branch
         )
@@ -213,7 +214,7 @@ class Workplace:
             )
             tree = gitio.git(self.root, "rev-parse", f"{base}^{{tree}}").strip()
         found += watch.limit_findings(journal["outcome"])
-        self.run.file("change.patch").write_text(worktrees.patch(self.root, base, tree), errors="surrogateescape")
+        write_atomic(self.run.file("change.patch"), worktrees.patch(self.root, base, tree))
         claim, problem = self.claim()
         self.mark(
             "collected",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nanobrag_loop.errors import GitError
-from nanobrag_loop.gitio import git, split
+from nanobrag_loop.gitio import git, run, split
 
 IDENTITY = {
     "GIT_AUTHOR_NAME": "nb-loop",
@@ -23,6 +23,10 @@ IDENTITY = {
     "GIT_COMMITTER_NAME": "nb-loop",
     "GIT_COMMITTER_EMAIL": "nb-loop@localhost",
 }
+
+HIDDEN = "hidden "
+# What git keeps beside its objects for speed, and writes again when it likes.
+REWRITTEN = ("packs", "commit-graph", "refs")
 
 
 def add(root: Path, folder: Path, commit: str) -> None:
@@ -33,9 +37,19 @@ def add(root: Path, folder: Path, commit: str) -> None:
 
 
 def remove(root: Path, folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder, ignore_errors=True)
+    clear(folder)
     git(root, "worktree", "prune")
+
+
+def clear(path: Path) -> None:
+    """Take away whatever lies at `path`: a folder, also one that cannot be read, a file, or a link but not its goal."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    shutil.rmtree(path, ignore_errors=True)
+    if path.exists():
+        for inner, _, _ in os.walk(path, onerror=lambda error: os.chmod(error.filename, 0o700)):
+            os.chmod(inner, 0o700)
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def result_tree(folder: Path, base: str, index: Path) -> str:
@@ -105,30 +119,55 @@ def not_ignored(folder: Path, paths: Sequence[str]) -> list[str]:
 @dataclass(frozen=True)
 class Sentinel:
     """What an agent must leave alone outside its worktree. refs: name -> sha; files: content of git's own files;
-    status: changed files of the main checkout with their hashes; memory: the runner's stored measurements."""
+    status: changed and hidden files of the main checkout with their hashes; memory: the runner's measurements and
+    journals; worktrees: those that git knows; user: hashes of the user's own configuration of git; damage: what git
+    finds wrong with its objects."""
 
     refs: Mapping[str, str]
     files: Mapping[str, str]
     status: Mapping[str, str]
     head: str
     memory: Mapping[str, str]
+    worktrees: Sequence[str]
+    user: Mapping[str, str]
+    damage: Sequence[str]
 
     def as_dict(self) -> dict:
         return {key: dict(value) if isinstance(value, Mapping) else value for key, value in vars(self).items()}
 
 
-def sentinel(root: Path, common: Path) -> Sentinel:
+def sentinel(root: Path, common: Path, run_id: str) -> Sentinel:
+    """What can be seen now, for the run `run_id`."""
     refs = dict(
         line.split(" ", 1)[::-1] for line in git(root, "for-each-ref", "--format=%(objectname) %(refname)").splitlines()
     )
     head = (root_git_dir(root, common) / "HEAD").read_text()
-    return Sentinel(refs, own_files(common), dirty(root), head, memory(root))
+    known = sorted(path.name for path in (common / "worktrees").glob("*"))
+    user = {str(path): digest(path) for path in user_files()}
+    return Sentinel(refs, own_files(common), dirty(root), head, memory(root, run_id), known, user, damage(root))
 
 
-def memory(root: Path) -> dict[str, str]:
-    """Hashes of the measurements that later decisions may rest on."""
+def user_files() -> list[Path]:
+    """Where git's configuration of the user lies."""
+    home = Path.home()
+    folder = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "git"
+    named = os.environ.get("GIT_CONFIG_GLOBAL")
+    return [Path(named)] if named else [home / ".gitconfig", *(folder / name for name in ("config", "attributes"))]
+
+
+def damage(root: Path) -> list[str]:
+    """What git finds wrong with its objects: git itself believes a stored object without comparing it with its name."""
+    _, out, err = run(root, "fsck", "--full", "--no-dangling", "--no-progress", "--no-reflogs")
+    lines = [*out.decode("utf-8", "replace").splitlines(), *err.splitlines()]
+    return sorted(line for line in lines if not line.startswith("notice:"))
+
+
+def memory(root: Path, run_id: str) -> dict[str, str]:
+    """Hashes of what later decisions may rest on: measurements, and the journals of other runs than `run_id`."""
     state = root / ".nbloop"
-    return {str(path.relative_to(state)): _digest(path) for path in [*state.glob("*.json"), *state.glob("cache/*")]}
+    journals = [path for path in state.glob("runs/*/run.json") if path.parent.name != run_id]
+    kept = [*state.glob("*.json"), *state.glob("cache/*"), *journals]
+    return {str(path.relative_to(state)): digest(path) for path in kept}
 
 
 def root_git_dir(root: Path, common: Path) -> Path:
@@ -137,22 +176,37 @@ def root_git_dir(root: Path, common: Path) -> Path:
 
 def own_files(common: Path) -> dict[str, str]:
     """Hashes of git's configuration, hooks and attributes, read without git."""
-    paths = [common / "config", *(common / "hooks").glob("*"), *(common / "info").glob("*")]
+    single = [common / name for name in ("config", "config.worktree", "shallow")]
+    paths = [*single, *(path for name in ("hooks", "info", "objects/info") for path in (common / name).glob("*"))]
     found = {}
     for path in sorted(paths):
-        if path.is_file() and not path.name.endswith(".sample"):
+        if path.is_file() and not path.name.endswith(".sample") and path.name not in REWRITTEN:
             mode = "x" if os.access(path, os.X_OK) else "-"
             found[str(path.relative_to(common))] = mode + hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 
 
 def dirty(root: Path) -> dict[str, str]:
-    """Changed and untracked files of the main checkout, with what they hold."""
+    """Changed, untracked and hidden files of the main checkout, with what they hold."""
     rows = split(git(root, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all"))
-    return {row[3:]: f"{row[:2]} {_digest(root / row[3:])}" for row in rows}
+    found = {row[3:]: f"{row[:2]} {digest(root / row[3:])}" for row in rows}
+    return found | {name: f"{HIDDEN}{digest(root / name)}" for name in hidden(root)}
 
 
-def _digest(path: Path) -> str:
+def hidden(root: Path) -> list[str]:
+    """Files whose changes git was told to overlook: assumed unchanged, or left out of the checkout."""
+    rows = split(git(root, "ls-files", "-v", "-z"))
+    return [row[2:] for row in rows if row[0].islower() or row[0] == "S"]
+
+
+def show_hidden(root: Path, names: Sequence[str]) -> None:
+    """Let git look at these files again, as far as the index can be written."""
+    for start in range(0, len(names), 200):
+        few = names[start : start + 200]
+        run(root, "update-index", "--no-assume-unchanged", "--no-skip-worktree", "--", *few)
+
+
+def digest(path: Path) -> str:
     if path.is_symlink():
         return f"link {os.readlink(path)}"
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "absent"
@@ -175,6 +229,28 @@ def put_back_git_files(common: Path, kept: Mapping[str, str], before: Mapping[st
             (common / name).write_bytes(base64.b64decode(kept[name]))
             (common / name).chmod(0o755 if before[name].startswith("x") else 0o644)
     return mended
+
+
+def drop_inner(root: Path, common: Path, name: str) -> bool:
+    """Take out a worktree that lies in the runner's own folder; one elsewhere may be a person's and stays."""
+    entry = common / "worktrees" / name
+    try:
+        folder = Path((entry / "gitdir").read_text().strip()).parent.resolve()
+    except OSError:
+        return False
+    if folder.parent != (root / ".nbloop" / "wt").resolve():
+        return False
+    clear(folder)
+    clear(entry)
+    return True
+
+
+def put_back_head(root: Path, common: Path, head: str) -> bool:
+    """Let HEAD name a branch again that there is; it is left alone where it names another one, as a person may."""
+    if run(root, "rev-parse", "--verify", "--quiet", "HEAD")[0] == 0:
+        return False
+    (root_git_dir(root, common) / "HEAD").write_text(head)
+    return True
 
 
 def put_back_refs(root: Path, before: Mapping[str, str], names: Sequence[str]) -> None:

@@ -61,6 +61,11 @@ routes:
         ("branch: main", "expected `schema: 1`"),
         ("- a", "expected a mapping, got a list"),
         ("schema: 1\nx: [", "plans/loop.yaml:2"),
+        ("schema: 1\nbranch: &a [*a]", "an alias that holds itself"),
+        ("schema: 1\nroutes: [{allow: [debug]}]", "routes[1]: expected `when` and a list `allow`"),
+        ("schema: 1\nroutes: [{when: always, allow: 3}]", "routes[1]: expected `when` and a list `allow`"),
+        ("schema: 1\nroles: {engineer: {prompts: {main: a.md}}}", "no template for 'debug' in roles.engineer.prompts"),
+        ("schema: 1\nagents: {x: {argv: []}}", "agents.x.argv: expected a program and its words"),
         ("schema: 1\nlimits: 5", "limits: expected a mapping, got '5'"),
     ],
 )

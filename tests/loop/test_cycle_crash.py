@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,7 @@ def test_another_process_with_the_same_pid_is_left_alone(tmp_path):
     subprocess.run([sys.executable, "-c", RUNNER, str(toy.root), "running"], capture_output=True, timeout=60)
     run = runs.all_runs(toy.root)[-1]
     os.killpg(run.journal["pid"], signal.SIGKILL)
+    time.sleep(0.1)  # start times are known to a hundredth of a second
     stranger = subprocess.Popen(["sleep", "30"], start_new_session=True)
     try:
         run.note(pid=stranger.pid)

@@ -119,6 +119,19 @@ def test_a_dirty_overlap_is_refused_and_resumed_later(toy):
     assert "return a * 2" in (toy.root / "src/toy.py").read_text()
 
 
+def test_a_person_leaves_the_branch_while_an_agent_works(toy):
+    """The attempt is recorded on the branch, the person's checkout stays where it is."""
+    switch = 'git -C "$(dirname "$(git rev-parse --path-format=absolute --git-common-dir)")" switch -q other'
+    toy.git("branch", "other")
+    toy.scenario({"shell": switch}, {"result": {"result": "success"}})
+    done = toy.loop("run", "--role", "engineer", "--agent", "fake", check=1)
+    assert "guard: P8" in done.stderr
+    assert toy.ledger().count("Attempt #") == 1
+    assert toy.git("branch", "--show-current").strip() == "other"
+    assert toy.git("status", "--porcelain") == ""
+    refused(toy, 4, "on branch 'other'", "git switch main")
+
+
 def test_rejected_push_keeps_the_commits(tmp_path):
     toy = make_toy(tmp_path, {"plans/gates.yaml": FAST_GATES}, push="after-cycle")
     hook = toy.remote / "hooks/pre-receive"

@@ -13,7 +13,7 @@ from trees import SEED, WHO, sh
 
 from nanobrag_loop import hooks
 from nanobrag_loop.config import Config
-from nanobrag_loop.errors import ConfigError, GitError
+from nanobrag_loop.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 TEST = "def test_a():\n    assert 1 < 2\n    assert x < 1e-6\n"
@@ -242,7 +242,7 @@ def test_a_range_that_is_none(clone, span):
 
 
 def test_an_unknown_commit(clone):
-    with pytest.raises(GitError):
+    with pytest.raises(ConfigError, match="'nowhere' names no commit"):
         hooks.range_findings(clone.root, Config(), "HEAD..nowhere")
 
 

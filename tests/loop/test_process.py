@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -90,6 +91,33 @@ def test_a_grandchild_that_holds_the_output_is_ended(case, own_session):
     assert outcome.survivors == ()
     assert grandchild not in members(-1, f"test-{case.folder.name}")
     assert outcome.wall_s < 6
+
+
+def test_an_orphan_with_a_cleared_environment_is_ended(case):
+    """Neither its group nor its environment tells whose it is: its descent does."""
+    code = (
+        "import os, subprocess, sys\n"
+        "wait = [sys.executable, '-c', 'import os, time; print(os.getpid(), flush=True); time.sleep(60)']\n"
+        "if os.fork() == 0:\n"
+        "    os.setsid()\n"
+        "    if os.fork() == 0: os.execve(sys.executable, wait, {})\n"
+        "    os._exit(0)\n"
+        "os.wait()"
+    )
+    outcome = case.run(code)
+    orphan = int(case.log.read_text())
+    assert outcome.left == (orphan,)
+    assert outcome.survivors == ()
+    assert not Path(f"/proc/{orphan}").exists()
+
+
+def test_other_children_of_the_runner_are_left_alone(case):
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+    outcome = case.run("print('hello')")
+    assert outcome.left == ()
+    assert other.poll() is None
+    other.kill()
+    other.wait()
 
 
 def test_much_on_stderr_does_not_block(case):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from nanobrag_loop.errors import ConfigError
 from nanobrag_loop.items import FrozenItem
 from nanobrag_loop.select import Steering, choose
 
@@ -48,4 +49,5 @@ def test_an_item_without_a_command_may_be_worked_on_when_parity_is_green():
 def test_by_name():
     items = [item("A-1"), item("A-1-PHASE2", "done")]
     assert choose(items, Steering(), "debug", "A-1-PHASE2")[0].id == "A-1-PHASE2"
-    assert choose(items, Steering(), "debug", "A")[0] is None
+    with pytest.raises(ConfigError, match="no item 'A' in the ledger"):
+        choose(items, Steering(), "debug", "A")

@@ -2,19 +2,21 @@
 
 The reader is a single loop over one pipe (stdout and stderr together), so no second pipe can fill up and block
 the program. The prompt is a file given as stdin: the program reads it to its end, whatever its size.
-Every program that the run leaves behind is found by its process group *and* by a marker in its environment, so a
-grandchild that opened a session of its own is ended too.
+Every program that the run leaves behind is found by its process group, by a marker in its environment, *and* by its
+descent: on Linux this process becomes the parent of every orphan below it, so a grandchild that opened a session of
+its own and cleared its environment is ended too.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -24,6 +26,7 @@ DRAIN_S = 1.0
 CHUNK = 1 << 16
 LINE_CAP = 1 << 20
 MARKER = "NBLOOP_RUN"
+PR_SET_CHILD_SUBREAPER = 36
 
 
 @dataclass(frozen=True)
@@ -100,19 +103,20 @@ class Watcher:
 
 @dataclass(frozen=True)
 class _Stat:
+    parent: int
     pgid: int
     started: int
     state: str
 
 
 def _stat(pid: int) -> _Stat | None:
-    """Group, start time (clock ticks since boot) and state of a process, from /proc; None if it is gone."""
+    """Parent, group, start time (clock ticks since boot) and state of a process, from /proc; None if it is gone."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
         return None
     fields = text.rpartition(")")[2].split()
-    return _Stat(pgid=int(fields[2]), started=int(fields[19]), state=fields[0])
+    return _Stat(parent=int(fields[1]), pgid=int(fields[2]), started=int(fields[19]), state=fields[0])
 
 
 def identity(pid: int) -> Identity:
@@ -120,18 +124,57 @@ def identity(pid: int) -> Identity:
     return Identity(pid, stat.started if stat else None)
 
 
-def members(pgid: int, marker: str) -> list[int]:
-    """Living processes of the group `pgid`, and any whose environment says `NBLOOP_RUN=marker` or `marker.part`."""
-    needle = f"{MARKER}={marker}".encode()
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        pid = int(entry.name)
-        stat = _stat(pid)
-        if pid == os.getpid() or stat is None or stat.state == "Z":
-            continue
-        if stat.pgid == pgid or _carries(entry, needle):
-            found.append(pid)
+def adopt_orphans() -> None:
+    """Let processes below this one that lose their parent become its own children, wherever the system can."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def processes() -> dict[int, _Stat]:
+    """Every process of the machine that can be seen."""
+    pids = [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
+    return {pid: stat for pid in pids if (stat := _stat(pid)) is not None}
+
+
+def descendants(every: Mapping[int, _Stat], older: Set[int] = frozenset()) -> set[int]:
+    """The processes below this one, without those in `older` and what is below them."""
+    children: dict[int, list[int]] = {}
+    for pid, stat in every.items():
+        children.setdefault(stat.parent, []).append(pid)
+    found: set[int] = set()
+    ahead = [os.getpid()]
+    while ahead:
+        new = [pid for pid in children.get(ahead.pop(), []) if pid not in older]
+        found.update(new)
+        ahead += new
     return found
+
+
+def members(pgid: int, marker: str, older: Set[int] | None = None) -> list[int]:
+    """Living processes of the group `pgid`, and any whose environment says `NBLOOP_RUN=marker` or `marker.part`.
+
+    older: what ran below this process before the program was started; everything else below it belongs to the
+    program. None: descent says nothing.
+    """
+    needle = f"{MARKER}={marker}".encode()
+    every = processes()
+    below = set() if older is None else descendants(every, older)
+    return [
+        pid
+        for pid, stat in every.items()
+        if pid != os.getpid()
+        and stat.state != "Z"
+        and (stat.pgid == pgid or pid in below or _carries(Path("/proc", str(pid)), needle))
+    ]
+
+
+def reap_orphans(older: Set[int], child: int) -> None:
+    """Let adopted processes that have ended disappear; the program itself is left to its own `Popen`."""
+    every = processes()
+    for pid in descendants(every, older) - {child}:
+        if every[pid].state == "Z":
+            with contextlib.suppress(OSError):
+                os.waitpid(pid, os.WNOHANG)
 
 
 def _carries(entry: Path, needle: bytes) -> bool:
@@ -142,21 +185,27 @@ def _carries(entry: Path, needle: bytes) -> bool:
     return any(word == needle or word.startswith(needle + b".") for word in words)
 
 
-def end_group(pgid: int, marker: str, grace_s: float, reap: Callable[[], object] = lambda: None) -> tuple[int, ...]:
+def end_group(
+    pgid: int,
+    marker: str,
+    grace_s: float,
+    reap: Callable[[], object] = lambda: None,
+    older: Set[int] | None = None,
+) -> tuple[int, ...]:
     """TERM to every member, `grace_s` seconds, KILL; the members that still live are returned."""
     for sig, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 5.0)):
-        alive = members(pgid, marker)
+        alive = members(pgid, marker, older)
         for pid in alive:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, sig)
         end = time.monotonic() + wait_s
         while alive and time.monotonic() < end:
             reap()
-            alive = members(pgid, marker)
+            alive = members(pgid, marker, older)
             if alive:
                 time.sleep(TICK_S / 2)
     reap()
-    return tuple(members(pgid, marker))
+    return tuple(members(pgid, marker, older))
 
 
 def run(
@@ -173,11 +222,13 @@ def run(
     started: Callable[[Identity], object] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
-    """Run `argv` to its end or to a limit and return how it ended; no member of its group outlives the call.
+    """Run `argv` to its end or to a limit and return how it ended; no process of its own outlives the call.
 
     `stop` is asked about once a second; `started` learns the identity before any output is read.
     """
     watcher = watcher or Watcher()
+    adopt_orphans()
+    older = descendants(processes())
     begin = time.monotonic()
     try:
         with open(stdin or os.devnull, "rb") as source:
@@ -200,10 +251,11 @@ def run(
             started(identity(child.pid))
         ended = reader.follow(limits, begin, stop)
     except BaseException:
-        end_group(child.pid, marker, 0.5, child.poll)
+        end_group(child.pid, marker, 0.5, child.poll, older)
         raise
-    left = tuple(pid for pid in members(child.pid, marker) if pid != child.pid) if ended == "exited" else ()
-    survivors = end_group(child.pid, marker, limits.kill_grace_s, child.poll)
+    left = tuple(pid for pid in members(child.pid, marker, older) if pid != child.pid) if ended == "exited" else ()
+    survivors = end_group(child.pid, marker, limits.kill_grace_s, child.poll, older)
+    reap_orphans(older, child.pid)
     reader.drain(limits)
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(timeout=5)

@@ -13,7 +13,7 @@ from pathlib import Path
 from nanobrag_loop import gates, measure, preparation, records, routing, runs, worktrees
 from nanobrag_loop.config import Config
 from nanobrag_loop.errors import RefusedError
-from nanobrag_loop.gitio import git
+from nanobrag_loop.gitio import resolve
 from nanobrag_loop.preparation import Base
 
 
@@ -38,7 +38,7 @@ def main(args: argparse.Namespace, root: Path, config: Config) -> int:
 
 
 def tip(root: Path, config: Config, rev: str | None = None) -> Base:
-    return Base(root, git(root, "rev-parse", "--verify", f"{rev or config.branch}^{{commit}}").strip())
+    return Base(root, resolve(root, rev or f"refs/heads/{config.branch}"))
 
 
 def list_gates(args: argparse.Namespace, root: Path, config: Config) -> int:

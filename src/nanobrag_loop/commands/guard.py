@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nanobrag_loop import hooks
 from nanobrag_loop.config import Config
-from nanobrag_loop.errors import FINDINGS, OK
+from nanobrag_loop.errors import FINDINGS, OK, ConfigError
 from nanobrag_loop.gitio import TreePair, resolve
 from nanobrag_loop.guard.check import check
 from nanobrag_loop.guard.findings import RULES, Finding
@@ -32,6 +32,8 @@ def register(subparsers) -> None:
 
 
 def main(args: argparse.Namespace, root: Path, config: Config) -> int:
+    if args.role and args.role not in config.policy:
+        raise ConfigError(f"--role: expected one of {', '.join(config.policy)}, got {args.role!r}")
     if args.range:
         found = hooks.range_findings(root, config, args.range, args.role, args.route)
     elif args.trees:

@@ -9,7 +9,7 @@ from pathlib import Path
 from nanobrag_loop import preparation, prompts
 from nanobrag_loop.config import Config
 from nanobrag_loop.errors import RefusedError
-from nanobrag_loop.gitio import git
+from nanobrag_loop.gitio import resolve
 from nanobrag_loop.preparation import Base, NothingToDo, Wish
 
 
@@ -31,7 +31,7 @@ def main(args: argparse.Namespace, root: Path, config: Config) -> int:
         else:
             print("\n".join(f"{name:16} {meaning}" for name, meaning in prompts.VARIABLES.items()))
         return 0
-    base = Base(root, git(root, "rev-parse", f"refs/heads/{config.branch}").strip())
+    base = Base(root, resolve(root, f"refs/heads/{config.branch}"))
     try:
         print(preparation.prepare(base, config, Wish(item=args.item, route=args.route)).prompt, end="")
     except NothingToDo as reason:

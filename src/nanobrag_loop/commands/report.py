@@ -7,7 +7,8 @@ from pathlib import Path
 
 from nanobrag_loop import manifest, preparation, report, runs
 from nanobrag_loop.config import Config
-from nanobrag_loop.gitio import git
+from nanobrag_loop.errors import ConfigError
+from nanobrag_loop.gitio import resolve
 from nanobrag_loop.preparation import Base
 
 
@@ -20,7 +21,9 @@ def register(subparsers) -> None:
 
 
 def main(args: argparse.Namespace, root: Path, config: Config) -> int:
-    base = Base(root, git(root, "rev-parse", f"refs/heads/{config.branch}").strip())
+    if args.html is not None and (not args.html or Path(args.html).is_dir()):
+        raise ConfigError(f"--html: expected the name of a file, got {args.html!r}")
+    base = Base(root, resolve(root, f"refs/heads/{config.branch}"))
     items, known = preparation.ledger_items(base, config), base.records()
     parity = preparation.parity_of(base, config, preparation.gate_book(base))
     local = runs.all_runs(root)
@@ -29,7 +32,7 @@ def main(args: argparse.Namespace, root: Path, config: Config) -> int:
     needs += [
         f"Run {run.id} was interrupted in phase {run.phase}: nb-loop run --resume." for run in local if not run.finished
     ]
-    if args.html:
+    if args.html is not None:
         about, now = f"{parity.state}: {parity.reason}", runs.stamp(runs.utc_now())
         paths = {str(row["path"]) for record in known for row in record.artifacts if row["kept"] == "git"}
         moved = {path: manifest.locate(path, root) for path in paths}

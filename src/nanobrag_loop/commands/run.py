@@ -9,9 +9,9 @@ from pathlib import Path
 
 from nanobrag_loop import preparation, runs, sync
 from nanobrag_loop.config import Config
-from nanobrag_loop.errors import GitError, LoopError, RefusedError
+from nanobrag_loop.errors import ConfigError, GitError, LoopError, RefusedError
 from nanobrag_loop.gates import GATES_FILE
-from nanobrag_loop.gitio import common_dir, git
+from nanobrag_loop.gitio import common_dir, git, resolve
 from nanobrag_loop.preparation import Base, NothingToDo, Preparation, Wish
 from nanobrag_loop.session import Session
 from nanobrag_loop.supervise import PLANNER, Turn
@@ -38,10 +38,9 @@ def register(subparsers) -> None:
 
 
 def positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a positive number, got {text}")
-    return number
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"expected a positive whole number, got {text!r}")
+    return int(text)
 
 
 def main(args: argparse.Namespace, root: Path, config: Config) -> int:
@@ -57,6 +56,8 @@ def start(args: argparse.Namespace, root: Path, config: Config) -> int:
     if args.override_route and not sys.stdin.isatty():
         raise RefusedError("--override-route is for a person at a terminal")
     wish = Wish(args.item, args.agent, args.route, args.override_route)
+    if args.role == "supervisor" and (args.dry_run or args.item or args.route or args.n):
+        raise ConfigError("-n, --dry-run, --item and --route are for engineer cycles, not for a supervisor turn")
     if args.dry_run:
         return dry_run(root, config, wish)
     common = common_dir(root)
@@ -103,7 +104,7 @@ def push_left_over(root: Path, config: Config) -> None:
 
 
 def dry_run(root: Path, config: Config, wish: Wish) -> int:
-    commit = git(root, "rev-parse", f"refs/heads/{config.branch}").strip()
+    commit = resolve(root, f"refs/heads/{config.branch}")
     try:
         plan = preparation.prepare(Base(root, commit), config, wish)
     except NothingToDo as reason:

@@ -41,7 +41,7 @@ def register(subparsers) -> None:
         if name in ("list", "show", "verify"):
             verb.add_argument("--json", action="store_true", help="machine-readable output")
         if name == "prune":
-            verb.add_argument("--keep", type=int, default=runs.KEEP_RUNS, metavar="N", help="newest runs that stay")
+            verb.add_argument("--keep", type=count, default=runs.KEEP_RUNS, metavar="N", help="newest runs that stay")
             verb.add_argument("--committed", action="store_true", help="instead: evidence in the repository")
             verb.add_argument("--before", type=day, metavar="DATE", help="with --committed: older than YYYY-MM-DD")
     parser.set_defaults(handler=main)
@@ -96,7 +96,8 @@ def accept_run(args: argparse.Namespace, root: Path, config: Config) -> int:
 
 
 def reject_run(args: argparse.Namespace, root: Path, config: Config) -> int:
-    print(reject(root, runs.find(root, args.run)))
+    with runs.lock(common_dir(root) / "nbloop.lock", "nb-loop runs reject"):
+        print(reject(root, runs.find(root, args.run)))
     return 0
 
 
@@ -104,6 +105,12 @@ def resume_runs(args: argparse.Namespace, root: Path, config: Config) -> int:
     with runs.lock(common_dir(root) / "nbloop.lock", "nb-loop runs resume"):
         Session(root, config, Wish(), 0).resume_all()
     return 0
+
+
+def count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"expected a whole number that is not negative, got {text!r}")
+    return int(text)
 
 
 def day(text: str) -> date:

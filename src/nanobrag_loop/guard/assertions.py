@@ -248,13 +248,16 @@ def early_returns(function: Function) -> int:
     return sum(isinstance(statement, ast.Return) for statement in function.body)
 
 
-def cases(function: Function) -> list[str]:
-    """The parametrised cases of a test, as written."""
+def cases(function: Function, lists: Mapping[str, ast.expr]) -> list[str]:
+    """The parametrised cases of a test, as written. lists: what names of the module stand for."""
     found = []
     for decorator in function.decorator_list:
         if not isinstance(decorator, ast.Call) or last_name(decorator.func) != "parametrize":
             continue
-        for listed in decorator.args[1:2]:
+        for given in decorator.args[1:2]:
+            listed = lists.get(given.id, given) if isinstance(given, ast.Name) else given
             if isinstance(listed, ast.List | ast.Tuple | ast.Set):
                 found += [ast.unparse(element) for element in listed.elts]
+            elif isinstance(listed, ast.Dict):
+                found += [ast.unparse(key) if key else "**" for key in listed.keys]
     return found

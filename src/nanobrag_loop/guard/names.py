@@ -19,6 +19,7 @@ KINDS = {"120000": "a symbolic link", "160000": "a submodule"}
 TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
 IMPORTED_AT_START = ("sitecustomize", "usercustomize")
 NEVER_A_MODULE = ("__init__", "__main__", "conftest")
+INSTALLED_FOLDERS = (".dist-info", ".egg-info", ".egg")
 PLAIN = "use a plain name in ASCII, and plain text"
 
 
@@ -37,6 +38,9 @@ def check(pair: TreePair) -> Iterator[Finding]:
             reason = disguise(change.path, spelt)
             if reason:
                 yield Finding("P3", change.path, reason, PLAIN)
+            if any(part.casefold().endswith(INSTALLED_FOLDERS) for part in change.path.split("/")):
+                message = "would be read as an installed package, whose plugins every test run loads"
+                yield Finding("P9", change.path, message, "leave it out")
             name = module(change.path, pair)
             if name and replaces(name, own, change.path):
                 message = f"would be imported in place of another module {name!r}"

@@ -53,16 +53,24 @@ def outside(pair: TreePair, config: Config, role: str) -> Iterator[Finding]:
 
 
 def gate_programs(pair: TreePair) -> Iterator[Finding]:
-    """Programs that a gate of the first tree runs: whoever is measured does not change the measure."""
+    """Programs that a gate of the first tree runs, with all that lies beside them and may be imported by them: whoever
+    is measured does not change the measure."""
     try:
         book = gates.load(pair.old_text(gates.GATES_FILE) or "")
     except ConfigError:
         return
     every = [*book.shared.values(), *(gate for own in book.items.values() for gate in own)]
     run = {str(word): gate.id for gate in every for key in ("argv", "run") for word in gate.options.get(key) or ()}
+    programs = {path: gate for path, gate in run.items() if path in pair.before and path.endswith(".py")}
+    programs = {path: gate for path, gate in programs.items() if not tests.collected_file(path)}
+    folders = {f"{path.rpartition('/')[0]}/": path for path in programs if "/" in path}
     for change in pair.changes:
-        if change.old and change.path in run and not tests.collected_file(change.path):
-            message = f"is run by the gate {run[change.path]}"
+        beside = next((folders[folder] for folder in folders if change.path.startswith(folder)), None)
+        if change.old and change.path in programs:
+            message = f"is run by the gate {programs[change.path]}"
+            yield Finding("P1", change.path, message, "leave it to a person")
+        elif change.old and beside:
+            message = f"lies beside {beside}, which the gate {programs[beside]} runs"
             yield Finding("P1", change.path, message, "leave it to a person")
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from nanobrag_loop.config import Config
 from nanobrag_loop.gitio import TreePair
+from nanobrag_loop.guard.assertions import Function
 from nanobrag_loop.guard.assets import below
 from nanobrag_loop.guard.findings import Finding
 
@@ -46,6 +47,8 @@ def suspicious(text: str | None) -> Iterator[str]:
         elif isinstance(node, ast.Import | ast.ImportFrom):
             wanted = [name.name for name in node.names] if isinstance(node, ast.Import) else [node.module or ""]
             yield from (f"imports {name}" for name in wanted if name.split(".")[0] in TEST_TOOLS)
+        elif isinstance(node, Function) and node.name.startswith("pytest_"):
+            yield f"defines {node.name}, a hook of the test tool"
         yield from patches(node, names)
 
 

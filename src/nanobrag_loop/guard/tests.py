@@ -36,6 +36,16 @@ class Module:
         return constants(plain, {})
 
     @cached_property
+    def lists(self) -> dict[str, ast.expr]:
+        """What is assigned to each name of the module, on its first level."""
+        found: dict[str, ast.expr] = {}
+        for node in self.tree.body:
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            value = getattr(node, "value", None)
+            found |= {name.id: value for name in targets if isinstance(name, ast.Name) and value is not None}
+        return found
+
+    @cached_property
     def loose(self) -> Counter[str]:
         """Statements outside functions, imports left out."""
         return Counter(
@@ -194,8 +204,8 @@ def compare(path: str, name: str, old: tuple[Function, Module], new: tuple[Funct
         yield Finding("T3", path, f"{name}: {', '.join(added)} was added", "make the test pass instead")
     if is_test(name) and early_returns(other) > early_returns(function):
         yield Finding("T3", path, f"{name} returns before its end", "make the test pass instead")
-    lost = Counter(cases(function)) - Counter(cases(other))
-    if cases(other) and lost:
+    lost = Counter(cases(function, module.lists)) - Counter(cases(other, other_module.lists))
+    if lost:
         yield Finding("T1", path, f"{name} lost the case {', '.join(lost)[:120]}", "put the case back")
 
 
@@ -239,6 +249,14 @@ def acts_everywhere(node: ast.stmt) -> bool:
     return "autouse" in keywords
 
 
+def calls(node: ast.stmt) -> list[ast.Expr]:
+    """Calls that are made for their effect when a file is read, under conditions and in loops as well."""
+    if isinstance(node, Function | ast.ClassDef):
+        return []
+    found = [inner for inner in ast.walk(node) if isinstance(inner, ast.Expr)]
+    return [inner for inner in found if not isinstance(inner.value, ast.Constant)]
+
+
 def everywhere(path: str, old: Module | None, new: Module | None) -> Iterator[Finding]:
     """Code that acts on every test: hooks, fixtures that nobody asks for, patches made when a file is read."""
 
@@ -248,6 +266,8 @@ def everywhere(path: str, old: Module | None, new: Module | None) -> Iterator[Fi
             targets = [ast.unparse(target) for target in getattr(node, "targets", [])]
             if acts_everywhere(node) or name.startswith(HOOKS):
                 named[name] = ast.dump(node)
+            for call in calls(node):
+                named[f"`{ast.unparse(call)[:80]}`"] = ast.dump(call)
             for target in targets:
                 if target.startswith(HOOKS) or not target.replace("_", "a").isalnum():
                     named[target] = ast.dump(node)

@@ -17,11 +17,10 @@ from nanobrag_loop.guard.assets import below
 from nanobrag_loop.guard.findings import Finding
 from nanobrag_loop.ledger.extract import NUMBER, Number, bounds
 
-OPTION_FILES = ("pyproject.toml", "pytest.ini", ".pytest.ini", "setup.cfg", "tox.ini")
-OPTIONS = (
-    "addopts", "filterwarnings", "xfail_strict", "testpaths", "norecursedirs", "python_files", "python_classes",
-    "python_functions", "collect_imported_tests", "confcutdir",
-)  # fmt: skip
+OWN_FILES = ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini")
+OPTION_FILES = (*OWN_FILES, "pyproject.toml", "setup.cfg", "tox.ini")
+# Options that change neither which tests run nor what fails them.
+HARMLESS = ("markers", "minversion")
 SPECIFICATIONS = "specs/"
 
 
@@ -65,7 +64,9 @@ def options(pair: TreePair, roots: Sequence[str]) -> Iterator[Finding]:
         if old == new:
             continue
         before, after = pytest_options(name, old), pytest_options(name, new)
-        for key in OPTIONS:
+        if old is None and "/" in name and (after or name.rpartition("/")[2] in OWN_FILES):
+            yield Finding("T8", name, "takes the place of the options above it", "leave pytest's options as they are")
+        for key in sorted((before.keys() | after.keys()) - set(HARMLESS)):
             if before.get(key) != after.get(key) and not stricter(key, before.get(key), after.get(key)):
                 message = f"{key}: {before.get(key)!r} became {after.get(key)!r}"
                 yield Finding("T8", name, message, "leave pytest's options as they are")
@@ -90,8 +91,12 @@ def pytest_options(name: str, text: str | None) -> Mapping[str, object]:
     if text is None:
         return {}
     try:
+        if name.endswith("pytest.toml"):
+            return tomllib.loads(text).get("pytest", {})
         if name.endswith(".toml"):
-            return tomllib.loads(text).get("tool", {}).get("pytest", {}).get("ini_options", {})
+            newer = tomllib.loads(text).get("tool", {}).get("pytest", {})
+            older = newer.pop("ini_options", {})
+            return {**newer, **older}
         parser = configparser.ConfigParser(interpolation=None)
         parser.read_string(text)
         section = "tool:pytest" if name.endswith("setup.cfg") else "pytest"
