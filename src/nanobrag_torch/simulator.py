@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import starmap
 
 import torch
 from torch import Tensor
@@ -23,6 +25,7 @@ from .recompute import recomputed
 from .scene import Choices, Scene, build_scene, choose
 from .statistics import ImageStatistics, image_statistics
 from .terms import all_terms, interpolated, photons_from_terms
+from .threads import Mapping, observed, side_by_side
 
 PRECISIONS = {
     "float64": (torch.float64, torch.float64),
@@ -38,6 +41,8 @@ CHUNK_ELEMENTS = 2**16
 """Pixels x directions of a chunk where memory allows: its temporaries stay in the processor's cache."""
 BYTES_PER_ELEMENT = 4096
 """Upper bound on what one pixel x direction keeps alive, tricubic interpolation under differentiation included."""
+FORWARD_BYTES_PER_ELEMENT = 512
+"""The same without derivatives."""
 
 LONG_LIST = 4096
 """Numbers of a field from which it is not compared value by value."""
@@ -140,16 +145,28 @@ class Simulator:
         self.summary = self._summarise(scene, cuts, kernels)
         lanes = None if kernels is None else Lanes(kernels, scene, self.choices, raster)
         parts = ((segment, part) for segment in cuts for part in self._parts(scene, segment, lanes))
-        whole = _gathered if lanes is None or any(map(differentiated, scene.tensors)) else _filled
-        return raster.image(whole(self._empty(), self._chunks(scene, parts, lanes, progress)))
+        whole = _gathered if any(map(differentiated, scene.tensors)) else _filled
+        with nullcontext(starmap) if lanes or whole is _gathered else self._spread(scene) as mapping:
+            return raster.image(whole(self._empty(), self._chunks(scene, parts, lanes, mapping, progress)))
 
-    def _chunks(self, scene: Scene, parts: Iterable[tuple[Segment, slice]], lanes: Lanes | None,
+    def _chunks(self, scene: Scene, parts: Iterable[tuple[Segment, slice]], lanes: Lanes | None, mapping: Mapping,
                 progress: Progress | None) -> Iterator[tuple[slice, Tensor]]:
         """Photons of one chunk of pixels after the other."""
-        for segment, part in parts:
-            yield part, self._photons(scene, segment, part, lanes)
+        def chunk(segment: Segment, part: slice) -> tuple[slice, Tensor]:
+            return part, self._photons(scene, segment, part, lanes)
+
+        for part, values in mapping(chunk, parts):
+            yield part, values
             if progress is not None:
                 progress(part.stop, len(self.raster))
+
+    def _spread(self, scene: Scene) -> AbstractContextManager[Mapping]:
+        """How chunks without derivatives share the threads, as many at once as fit into memory."""
+        if self.device.type != "cpu" or observed():
+            return nullcontext(starmap)
+        chunks = -(-len(self.raster) // self._pixels_per_chunk(scene))
+        fitting = self.sampling.memory_budget_bytes // (self._elements * FORWARD_BYTES_PER_ELEMENT)
+        return side_by_side(max(1, min(torch.get_num_threads(), chunks, fitting)))
 
     def _empty(self) -> Tensor:
         return torch.empty(len(self.raster), dtype=self.geometry_dtype, device=self.device)
