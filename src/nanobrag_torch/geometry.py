@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .constants import DEGREES_PER_RADIAN
+from .physics.singularities import differentiated
 
 
 def radians(degrees: Tensor) -> Tensor:
@@ -31,6 +32,8 @@ def cross(u: Tensor, v: Tensor) -> Tensor:
 def norm(v: Tensor) -> Tensor:
     """Length over the last dimension; the derivative at the zero vector is 0."""
     squared = dot(v, v)
+    if not differentiated(squared):
+        return torch.sqrt(squared)
     positive = squared > 0
     return torch.where(positive, torch.sqrt(torch.where(positive, squared, torch.ones_like(squared))), squared)
 

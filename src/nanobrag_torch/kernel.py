@@ -43,11 +43,14 @@ class Aim(NamedTuple):
 
 
 class Indices(NamedTuple):
-    """Fractional Miller indices h, k, l, their nearest nodes, and the offsets from those, all (P, J)."""
+    """Fractional Miller indices h, k, l, their nearest nodes, and the offsets from those, all (3, P, J).
 
-    hkl: tuple[Tensor, Tensor, Tensor]
-    nodes: tuple[Tensor, Tensor, Tensor]
-    offsets: tuple[Tensor, Tensor, Tensor]
+    Pixels lie side by side in memory, whatever the number of directions.
+    """
+
+    hkl: Tensor
+    nodes: Tensor
+    offsets: Tensor
 
 
 def passes(choices: Choices) -> list[Pass]:
@@ -98,12 +101,11 @@ def miller_indices(bearing: Tensor, directions: Directions, work: torch.dtype) -
 
     The nearest node of a tie is the lower one.
     """
-    maps = directions.maps.reshape(-1, 3, 3)
-    shift = directions.shift.reshape(-1, 3)
-    hkl = tuple(torch.addmm(shift[:, axis], bearing, maps[:, axis].T) for axis in range(3))
-    nodes = tuple(torch.ceil(index - 0.5) for index in hkl)
-    offsets = tuple((index - node).to(work) for index, node in zip(hkl, nodes, strict=True))
-    return Indices(hkl, nodes, offsets)
+    maps = directions.maps.reshape(-1, 3, 3).transpose(0, 1).reshape(-1, 3)
+    shift = directions.shift.reshape(-1, 3).T.reshape(-1, 1)
+    hkl = torch.addmm(shift, maps, bearing.T).reshape(3, -1, len(bearing)).transpose(1, 2)
+    nodes = torch.ceil(hkl - 0.5)
+    return Indices(hkl, nodes, (hkl - nodes).to(work))
 
 
 def cell_factor(scene: Scene, indices: Indices, interpolate: bool, work: torch.dtype) -> Tensor:

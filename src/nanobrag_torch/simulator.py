@@ -226,6 +226,8 @@ class Simulator:
         if lanes is not None and not segment.explicit and not _needs_gradient(scene):
             return lanes.photons(part, segment.interpolate)
         chunk = self._chunk(segment, part, lanes, recompute_blocks=self._blocks_recomputed(scene))
+        if not _needs_gradient(scene):
+            return chunk(scene)
         return recomputed(lambda *tensors: chunk(scene.with_tensors(tensors)), *scene.tensors)
 
     def _chunk(self, segment: Segment, part: slice, lanes: Lanes | None, *,

@@ -197,7 +197,7 @@ def _signed_gratings(entry: PassTerms, scene: Scene) -> list[Tensor]:
 
 def _radius(choices: Choices, scene: Scene, entry: PassTerms) -> Numbers:
     """Squared distances from the node: in reciprocal space, and in the round shape's own measure (part B §7)."""
-    f = tuple(offset[0] for offset in entry.indices.offsets)
+    f = entry.indices.offsets[:, 0]
     radii = {"rad_star_sqr": squared_radius(f, scene.lattice.radius_form)}
     if choices.shape is CrystalShape.ROUND:
         radii["hrad_sqr"] = squared_radius(f, torch.diag(torch.square(scene.lattice.cells)))
