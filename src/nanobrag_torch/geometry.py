@@ -16,7 +16,8 @@ def radians(degrees: Tensor) -> Tensor:
 
 def dot(u: Tensor, v: Tensor) -> Tensor:
     """Inner product over the last dimension, added in ascending order."""
-    return u[..., 0] * v[..., 0] + u[..., 1] * v[..., 1] + u[..., 2] * v[..., 2]
+    (ux, uy, uz), (vx, vy, vz) = u.unbind(-1), v.unbind(-1)
+    return ux * vx + uy * vy + uz * vz
 
 
 def cross(u: Tensor, v: Tensor) -> Tensor:

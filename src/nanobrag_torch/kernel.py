@@ -18,6 +18,9 @@ from .physics.polarization import polarization
 from .physics.structure_factor import FEWEST_NODES, nearest_factor, tricubic_factor, within_tricubic_range
 from .scene import Choices, Directions, Scene
 
+TILE_ELEMENTS = 2**16
+"""Pixels x directions whose indices and lattice factors stay in the processor's cache."""
+
 
 class Pass(NamedTuple):
     """One sub-pixel of one sensor layer, the outer loops of the sum."""
@@ -63,8 +66,9 @@ def aim(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, step: Pass) 
     """Geometry of pixels (P,) (whole numbers in a float dtype) at one sub-pixel and layer (part B §§3.4 to 3.7)."""
     geometry = scene.geometry
     sub_size = geometry.pixel_size / choices.oversample
-    fast_m = sub_size * (fast * choices.oversample + step.sub_fast) + sub_size / 2.0
-    slow_m = sub_size * (slow * choices.oversample + step.sub_slow) + sub_size / 2.0
+    if choices.oversample > 1:
+        fast, slow = fast * choices.oversample + step.sub_fast, slow * choices.oversample + step.sub_slow
+    fast_m, slow_m = sub_size * fast + sub_size / 2.0, sub_size * slow + sub_size / 2.0
     position = pixel_positions(geometry, fast_m, slow_m, step.layer, curved=choices.curved,
                                by_lab=choices.quirks.curved_detector)
     airpath = norm(position)
@@ -132,8 +136,10 @@ def spot_intensity(scene: Scene, choices: Choices, bearing: Tensor, directions: 
 def ray_sums(scene: Scene, choices: Choices, bearing: Tensor, interpolate: bool, work: torch.dtype,
              block: tuple[slice, slice]) -> Tensor:
     """Σ over a block of orientations of F_cell²·F_latt², (P, S) for the block's sources, in the geometry's dtype."""
-    sources, orientations = block
-    part = Directions(scene.directions.maps[sources, orientations], scene.directions.shift[sources, orientations])
-    intensity = spot_intensity(scene, choices, bearing, part, interpolate, work)
-    return intensity.reshape(len(bearing), *part.maps.shape[:2]).sum(-1).to(bearing.dtype)
+    part = Directions(scene.directions.maps[block], scene.directions.shift[block])
+    tall, wide = part.maps.shape[:2]
+    tiles = bearing.split(max(1, TILE_ELEMENTS // (tall * wide)))
+    intensities = (spot_intensity(scene, choices, tile, part, interpolate, work) for tile in tiles)
+    sums = [intensity.reshape(-1, tall, wide).sum(-1).to(bearing.dtype) for intensity in intensities]
+    return sums[0] if len(sums) == 1 else torch.cat(sums)
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from .config import BeamConfig, ConfigError, CrystalConfig, DetectorConfig, SamplingConfig
 from .derivatives import derivative_images
 from .integrate import Block, Cut, photons
+from .kernel import TILE_ELEMENTS
 from .lanes import Lanes, suits
 from .models import Beam, Crystal, Detector
 from .order import Segment, segments
@@ -38,7 +39,15 @@ COMPILE = ("auto", "on", "off")
 WORTH_COMPILING = 10**9
 """Evaluations from which a run waits for the compiler."""
 CHUNK_ELEMENTS = 2**16
-"""Pixels x directions of a chunk where memory allows: its temporaries stay in the processor's cache."""
+"""Pixels x directions of a chunk with derivatives, where memory allows."""
+FORWARD_ELEMENTS = 2**18
+"""The same without: the sum over directions cuts such a chunk once more."""
+FORWARD_PIXELS = 2**16
+"""Pixels of a chunk without derivatives, at most."""
+FORWARD_CHUNKS = 16
+"""Chunks without derivatives, at least, unless they were smaller than `WORTH_CUTTING`."""
+WORTH_CUTTING = 2**14
+"""Pixels x directions from which an image is cut into chunks at all."""
 BYTES_PER_ELEMENT = 4096
 """Upper bound on what one pixel x direction keeps alive, tricubic interpolation under differentiation included."""
 FORWARD_BYTES_PER_ELEMENT = 512
@@ -164,8 +173,10 @@ class Simulator:
         """How chunks without derivatives share the threads, as many at once as fit into memory."""
         if self.device.type != "cpu" or observed():
             return nullcontext(starmap)
-        chunks = -(-len(self.raster) // self._pixels_per_chunk(scene))
-        fitting = self.sampling.memory_budget_bytes // (self._elements * FORWARD_BYTES_PER_ELEMENT)
+        pixels = self._pixels_per_chunk(scene)
+        held = pixels + min(pixels * self._directions, TILE_ELEMENTS)
+        fitting = self.sampling.memory_budget_bytes // (held * FORWARD_BYTES_PER_ELEMENT)
+        chunks = -(-len(self.raster) // pixels)
         return side_by_side(max(1, min(torch.get_num_threads(), chunks, fitting)))
 
     def _empty(self) -> Tensor:
@@ -193,7 +204,7 @@ class Simulator:
 
     def segments(self, scene: Scene) -> list[Segment]:
         """Pieces of the raster on either side of an order-dependent fault."""
-        return segments(scene, self.choices, self.raster, self._pixels_per_chunk(scene))
+        return segments(scene, self.choices, self.raster, max(1, self._elements // self._directions))
 
     def kernels(self, scene: Scene) -> Kernels | None:
         """The compiled kernels, if they are wanted, cover this run and are at hand."""
@@ -274,10 +285,11 @@ class Simulator:
     def _pixels_per_chunk(self, scene: Scene, sloped: bool = False) -> int:
         if self.choices.running_product:
             return max(1, self._elements // self._evaluations)
-        pixels = self._elements // self._directions
         if sloped or _needs_gradient(scene):
-            pixels = min(pixels, self._kept_elements // self._evaluations)
-        return max(1, pixels)
+            return max(1, min(self._elements // self._directions, self._kept_elements // self._evaluations))
+        elements = min(FORWARD_ELEMENTS, self.sampling.memory_budget_bytes // BYTES_PER_ELEMENT)
+        even = max(-(-len(self.raster) // FORWARD_CHUNKS), WORTH_CUTTING // self._directions)
+        return max(1, min(elements // self._directions, FORWARD_PIXELS, even))
 
     def _blocks_recomputed(self, scene: Scene) -> bool:
         """Whether the derivative of even a single pixel would keep too much alive."""
