@@ -38,8 +38,7 @@ class Cut(NamedTuple):
 
 def photons(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, cut: Cut) -> Tensor:
     """Photons in each of P pixels, (P,)."""
-    total = torch.zeros_like(fast)
-    diffuse = torch.zeros_like(fast)
+    total = diffuse = None
     ends = _EndFactorCollector(scene, choices)
     for step in passes(choices):
         look = aim(scene, choices, slow, fast, step)
@@ -48,8 +47,9 @@ def photons(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, cut: Cut
         ends.see(step, look, polar, kept)
         weights = ray_weights(scene, choices, polar)
         factor = pass_factor(choices, look)
-        total = total + factor * _reflected(scene, choices, look, cut, weights, kept)
-        diffuse = diffuse + factor * weights.mean(-1)
+        total = _plus(total, factor * _reflected(scene, choices, look, cut, weights, kept))
+        if not choices.quirks.water_scaling:
+            diffuse = _plus(diffuse, factor * weights.mean(-1))
     return combine(scene, choices, total, diffuse, ends.factors())
 
 
@@ -70,8 +70,9 @@ def pass_factor(choices: Choices, look: Aim) -> Tensor:
     return factor
 
 
-def combine(scene: Scene, choices: Choices, total: Tensor, diffuse: Tensor, ends: EndFactors) -> Tensor:
-    """Photons from the sums of reflected and of diffuse contributions (part B §8)."""
+def combine(scene: Scene, choices: Choices, total: Tensor, diffuse: Tensor | None, ends: EndFactors) -> Tensor:
+    """Photons from the sums of reflected and of diffuse contributions (part B §8); the fault `water_scaling` needs
+    no diffuse ones."""
     if choices.quirks.water_scaling:
         return scene.scale * (scene.background + total) * ends.product
     water = scene.background * diffuse / choices.oversample**2
@@ -79,14 +80,18 @@ def combine(scene: Scene, choices: Choices, total: Tensor, diffuse: Tensor, ends
 
 
 def _reflected(scene: Scene, choices: Choices, look: Aim, cut: Cut, weights: Tensor, kept: Tensor | None) -> Tensor:
-    total = torch.zeros_like(look.airpath)
+    total = None
     for block in cut.blocks:
         sums = _block_sums(scene, choices, look.bearing, cut, block)
         contribution = weights[:, block[0]] * sums
         if kept is not None:
             contribution = torch.where(kept[:, block[0]], contribution, torch.zeros_like(contribution))
-        total = total + contribution.sum(-1)
+        total = _plus(total, contribution.sum(-1))
     return total
+
+
+def _plus(total: Tensor | None, term: Tensor) -> Tensor:
+    return term if total is None else total + term
 
 
 def _block_sums(scene: Scene, choices: Choices, bearing: Tensor, cut: Cut, block: Block) -> Tensor:

@@ -32,7 +32,7 @@ class Pass(NamedTuple):
 
 class Aim(NamedTuple):
     """Where P pixels look: coordinates (P,) m, position (P, 3) m, air path (P,) m, unit direction (P, 3), the same
-    from the origin of `Directions` (P, 3), solid angle (P,) sr, captured fraction (P,)."""
+    from the origin of `Directions` (P, 3), solid angle (P,) sr, cosine to the normal (P,), captured fraction (P,)."""
 
     fast_m: Tensor
     slow_m: Tensor

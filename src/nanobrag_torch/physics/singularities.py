@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import math
-from functools import cache
 
 import torch
 from torch import Tensor
 
 _SERIES_BELOW = 1e-2
 """|argument| under which the direct quotient loses more digits than the truncated series."""
-
-
-_SINE = (1.0, -0.16666666666666666, 0.008333333333333186, -0.00019841269841208676, 2.7557319211229606e-06,
-         -2.505210689056952e-08, 1.605894087848656e-10, -7.643026557971632e-13, 2.7215749422983443e-15)
-"""Coefficients of (sin x)/x in x² by Chebyshev interpolation on |x| ≤ π/2; sin x is then off by 2.4e-16 at most."""
 
 
 class _Sincg(torch.autograd.Function):
@@ -25,9 +19,10 @@ class _Sincg(torch.autograd.Function):
     @staticmethod
     def forward(f: Tensor, cells: Tensor) -> Tensor:
         # a tiny power of two gives the limit N at f = 0, exactly, and vanishes in any other phase
-        phase = torch.add(_constants(f.dtype, f.device)[0], f, alpha=math.pi)
+        tiny = torch.full((), torch.finfo(f.dtype).tiny * 2**26, dtype=f.dtype, device=f.device)
+        phase = torch.add(tiny, f, alpha=math.pi)
         # nobody else has these two: written over, they stay in the processor's cache
-        return (cells * phase).sin_().div_(_sine(phase))
+        return (cells * phase).sin_().div_(phase.sin_())
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
@@ -56,24 +51,6 @@ def sincg(f: Tensor, cells: Tensor) -> Tensor:
     if differentiated(f, cells):
         return _Sincg.apply(f, cells)
     return _Sincg.forward(f, cells)
-
-
-def _sine(x: Tensor) -> Tensor:
-    """sin x for |x| ≤ π/2, any shape, without the library's reduction of x; for values, not for derivatives."""
-    if torch._C._functorch.is_functorch_wrapped_tensor(x):
-        return torch.sin(x)
-    squared = torch.square(x)
-    _, *lower, last, first = _constants(x.dtype, x.device)
-    series = torch.addcmul(last, first, squared)
-    for coefficient in reversed(lower):
-        torch.addcmul(coefficient, series, squared, out=series)
-    return series.mul_(x)
-
-
-@cache
-def _constants(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
-    """A tiny number, and the coefficients of the sine, each ()."""
-    return torch.tensor((torch.finfo(dtype).tiny * 2**26, *_SINE), dtype=dtype, device=device).unbind()
 
 
 def _sincg_slopes(f: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
