@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .kernel import Aim, aim, kept_rays, passes, polarization_factors, ray_sums
+from .kernel import Aim, aim, kept_rays, last_summed, passes, polarization_factors, ray_sums
 from .recompute import recomputed
 from .scene import Choices, Place, Scene
 
@@ -55,7 +55,7 @@ def photons(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, cut: Cut
 
 def ray_weights(scene: Scene, choices: Choices, polar: Tensor) -> Tensor:
     """Weight (P, S) of each source's contributions, given its polarisation factors (P, S)."""
-    weights = torch.ones_like(polar) if choices.quirks.source_weights_ignored else (
+    weights = polar.new_ones(()).expand_as(polar) if choices.quirks.source_weights_ignored else (
         scene.sources.weight.expand_as(polar))
     return weights * polar if choices.polar_place is Place.TERM else weights
 
@@ -86,7 +86,7 @@ def _reflected(scene: Scene, choices: Choices, look: Aim, cut: Cut, weights: Ten
         contribution = weights[:, block[0]] * sums
         if kept is not None:
             contribution = torch.where(kept[:, block[0]], contribution, torch.zeros_like(contribution))
-        total = _plus(total, contribution.sum(-1))
+        total = _plus(total, last_summed(contribution))
     return total
 
 

@@ -32,7 +32,7 @@ class Pass(NamedTuple):
 
 class Aim(NamedTuple):
     """Where P pixels look: coordinates (P,) m, position (P, 3) m, air path (P,) m, unit direction (P, 3), the same
-    from the origin of `Directions` (P, 3), solid angle (P,) sr, cosine to the normal (P,), captured fraction (P,)."""
+    from the origin of `Directions` (P, 3), solid angle (P,) sr, captured fraction (P,)."""
 
     fast_m: Tensor
     slow_m: Tensor
@@ -41,7 +41,6 @@ class Aim(NamedTuple):
     diffracted: Tensor
     bearing: Tensor
     omega: Tensor
-    parallax: Tensor
     capture: Tensor
 
 
@@ -73,17 +72,26 @@ def aim(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, step: Pass) 
                                by_lab=choices.quirks.curved_detector)
     airpath = norm(position)
     diffracted = position / airpath[:, None]
-    facing = choices.curved and not choices.quirks.curved_detector
-    parallax = torch.ones_like(airpath) if facing else dot(diffracted, geometry.odet)
     if choices.absorbing:
-        capture = capture_fraction(step.layer, geometry.layer_depth, geometry.attenuation, parallax)
+        capture = capture_fraction(step.layer, geometry.layer_depth, geometry.attenuation,
+                                   parallax(scene, choices, diffracted))
     else:
         capture = torch.ones_like(airpath)
-    omega = solid_angle(geometry, airpath, point_pixel=choices.point_pixel, facing=facing)
+    omega = solid_angle(geometry, airpath, point_pixel=choices.point_pixel, facing=_facing(choices))
     bearing = diffracted
     if choices.about_beam(diffracted.dtype):
         bearing = deflection(geometry, fast_m, slow_m, step.layer, position, airpath, curved=choices.curved)
-    return Aim(fast_m, slow_m, position, airpath, diffracted, bearing, omega, parallax, capture)
+    return Aim(fast_m, slow_m, position, airpath, diffracted, bearing, omega, capture)
+
+
+def parallax(scene: Scene, choices: Choices, diffracted: Tensor) -> Tensor:
+    """Cosine (P,) of unit directions (P, 3) to the detector's normal (part B §3.7)."""
+    return torch.ones_like(diffracted[:, 0]) if _facing(choices) else dot(diffracted, scene.geometry.odet)
+
+
+def _facing(choices: Choices) -> bool:
+    """Whether every pixel faces the crystal."""
+    return choices.curved and not choices.quirks.curved_detector
 
 
 def polarization_factors(scene: Scene, choices: Choices, diffracted: Tensor) -> Tensor:
@@ -140,6 +148,11 @@ def ray_sums(scene: Scene, choices: Choices, bearing: Tensor, interpolate: bool,
     tall, wide = part.maps.shape[:2]
     tiles = bearing.split(max(1, TILE_ELEMENTS // (tall * wide)))
     intensities = (spot_intensity(scene, choices, tile, part, interpolate, work) for tile in tiles)
-    sums = [intensity.reshape(-1, tall, wide).sum(-1).to(bearing.dtype) for intensity in intensities]
+    sums = [last_summed(intensity.reshape(-1, tall, wide)).to(bearing.dtype) for intensity in intensities]
     return sums[0] if len(sums) == 1 else torch.cat(sums)
+
+
+def last_summed(terms: Tensor) -> Tensor:
+    """Sum over the last dimension, which costs nothing where there is nothing to add."""
+    return terms[..., 0] if terms.shape[-1] == 1 else terms.sum(-1)
 
