@@ -39,11 +39,13 @@ class Cut(NamedTuple):
 def photons(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, cut: Cut) -> Tensor:
     """Photons in each of P pixels, (P,)."""
     total = diffuse = None
+    only_first = choices.polar_place is not Place.TERM and not choices.culling
+    polarized = scene._replace(polar_forms=scene.polar_forms[:1]) if only_first else scene
     ends = _EndFactorCollector(scene, choices)
     for step in passes(choices):
         look = aim(scene, choices, slow, fast, step)
         kept = kept_rays(scene, look.diffracted) if choices.culling else None
-        polar = polarization_factors(scene, choices, look.diffracted)
+        polar = polarization_factors(polarized, choices, look.diffracted)
         ends.see(step, look, polar, kept)
         weights = ray_weights(scene, choices, polar)
         factor = pass_factor(choices, look)
@@ -54,9 +56,10 @@ def photons(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, cut: Cut
 
 
 def ray_weights(scene: Scene, choices: Choices, polar: Tensor) -> Tensor:
-    """Weight (P, S) of each source's contributions, given its polarisation factors (P, S)."""
-    weights = polar.new_ones(()).expand_as(polar) if choices.quirks.source_weights_ignored else (
-        scene.sources.weight.expand_as(polar))
+    """Weight of each source's contributions, (P, S) or (1, S); its polarisation factors (P, S) may enter it."""
+    weights = scene.sources.weight[None]
+    if choices.quirks.source_weights_ignored:
+        weights = torch.ones_like(weights)
     return weights * polar if choices.polar_place is Place.TERM else weights
 
 

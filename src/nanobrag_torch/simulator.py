@@ -333,7 +333,7 @@ def _device_of(*models: object) -> torch.device:
 def _filled(pixels: Tensor, chunks: Iterable[tuple[slice, Tensor]]) -> Tensor:
     """Chunks written into pixels, each forgotten at once."""
     for part, values in chunks:
-        pixels[part] = values
+        pixels[part].copy_(values)
     return pixels
 
 
