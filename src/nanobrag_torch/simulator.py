@@ -154,7 +154,7 @@ class Simulator:
         self.summary = self._summarise(scene, cuts, kernels)
         lanes = None if kernels is None else Lanes(kernels, scene, self.choices, raster)
         parts = ((segment, part) for segment in cuts for part in self._parts(scene, segment, lanes))
-        whole = _gathered if any(map(differentiated, scene.tensors)) else _filled
+        whole = _gathered if self.device.type != "cpu" or any(map(differentiated, scene.tensors)) else _filled
         with nullcontext(starmap) if lanes or whole is _gathered else self._spread(scene) as mapping:
             return raster.image(whole(self._empty(), self._chunks(scene, parts, lanes, mapping, progress)))
 
@@ -170,8 +170,8 @@ class Simulator:
                 progress(part.stop, len(self.raster))
 
     def _spread(self, scene: Scene) -> AbstractContextManager[Mapping]:
-        """How chunks without derivatives share the threads, as many at once as fit into memory."""
-        if self.device.type != "cpu" or observed():
+        """How the processor's threads share chunks without derivatives, as many at once as fit into memory."""
+        if observed():
             return nullcontext(starmap)
         pixels = self._pixels_per_chunk(scene)
         held = pixels + min(pixels * self._directions, TILE_ELEMENTS)
@@ -333,12 +333,12 @@ def _device_of(*models: object) -> torch.device:
 def _filled(pixels: Tensor, chunks: Iterable[tuple[slice, Tensor]]) -> Tensor:
     """Chunks written into pixels, each forgotten at once."""
     for part, values in chunks:
-        pixels[part].copy_(values)
+        pixels[part] = values
     return pixels
 
 
 def _gathered(pixels: Tensor, chunks: Iterable[tuple[slice, Tensor]]) -> Tensor:
-    """Chunks side by side, as differentiation needs them."""
+    """Chunks side by side, as differentiation and tensors of other devices need them."""
     return torch.cat([pixels[:0], *(values for _, values in chunks)])
 
 
