@@ -12,8 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from nanobrag_torch import BeamConfig, CrystalConfig, DetectorConfig, SamplingConfig, Simulator
 from nanobrag_torch.threads import AHEAD, side_by_side
 
-MANY = [{"pixels": 160}, {"pixels": 64, "domains": 20}, {"pixels": 48, "domains": 30, "dtype": "mixed"},
-        {"pixels": 48, "domains": 30, "dtype": "float32"}, {"pixels": 20, "domains": 20, "budget": 2**22}]
+MANY = [{"pixels": 256, "domains": 1}, {"pixels": 64, "domains": 20}, {"pixels": 64, "domains": 30, "dtype": "mixed"},
+        {"pixels": 64, "domains": 30, "dtype": "float32"}, {"pixels": 20, "domains": 20, "budget": 2**22}]
 
 
 @pytest.fixture(autouse=True)
@@ -56,11 +56,11 @@ def test_the_image_does_not_depend_on_the_number_of_threads(what):
 
 def test_progress_counts_up_in_the_calling_thread():
     told = []
-    scene().run(lambda done, total: told.append((done, total, threading.current_thread())))
+    scene(pixels=96).run(lambda done, total: told.append((done, total, threading.current_thread())))
     assert len(told) > 3
     assert [done for done, _, _ in told] == sorted({done for done, _, _ in told})
-    assert {(total, thread) for _, total, thread in told} == {(64 * 64, threading.current_thread())}
-    assert told[-1][0] == 64 * 64
+    assert {(total, thread) for _, total, thread in told} == {(96 * 96, threading.current_thread())}
+    assert told[-1][0] == 96 * 96
 
 
 def test_an_exception_of_the_caller_leaves_no_thread():

@@ -46,7 +46,7 @@ FORWARD_PIXELS = 2**16
 """Pixels of a chunk without derivatives, at most."""
 FORWARD_CHUNKS = 16
 """Chunks without derivatives, at least, unless they were smaller than `WORTH_CUTTING`."""
-WORTH_CUTTING = 2**14
+WORTH_CUTTING = 2**15
 """Pixels x directions from which an image is cut into chunks at all."""
 BYTES_PER_ELEMENT = 4096
 """Upper bound on what one pixel x direction keeps alive, tricubic interpolation under differentiation included."""
