@@ -73,9 +73,8 @@ def indices_rounded_down(monkeypatch):
 
     def floored(*arguments):
         found = original(*arguments)
-        nodes = tuple(torch.floor(index) for index in found.hkl)
-        offsets = tuple(index - node for index, node in zip(found.hkl, nodes, strict=True))
-        return found._replace(nodes=nodes, offsets=offsets)
+        nodes = torch.floor(found.hkl)
+        return found._replace(nodes=nodes, offsets=found.hkl - nodes)
 
     for module in (kernel, terms):
         monkeypatch.setattr(module, "miller_indices", floored)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .constants import DEGREES_PER_RADIAN
+from .physics.singularities import differentiated
 
 
 def radians(degrees: Tensor) -> Tensor:
@@ -15,7 +16,8 @@ def radians(degrees: Tensor) -> Tensor:
 
 def dot(u: Tensor, v: Tensor) -> Tensor:
     """Inner product over the last dimension, added in ascending order."""
-    return u[..., 0] * v[..., 0] + u[..., 1] * v[..., 1] + u[..., 2] * v[..., 2]
+    (ux, uy, uz), (vx, vy, vz) = u.unbind(-1), v.unbind(-1)
+    return ux * vx + uy * vy + uz * vz
 
 
 def cross(u: Tensor, v: Tensor) -> Tensor:
@@ -31,6 +33,8 @@ def cross(u: Tensor, v: Tensor) -> Tensor:
 def norm(v: Tensor) -> Tensor:
     """Length over the last dimension; the derivative at the zero vector is 0."""
     squared = dot(v, v)
+    if not differentiated(squared):
+        return torch.sqrt(squared)
     positive = squared > 0
     return torch.where(positive, torch.sqrt(torch.where(positive, squared, torch.ones_like(squared))), squared)
 

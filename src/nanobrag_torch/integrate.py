@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .kernel import Aim, aim, kept_rays, passes, polarization_factors, ray_sums
+from .kernel import Aim, aim, kept_rays, last_summed, passes, polarization_factors, ray_sums
 from .recompute import recomputed
 from .scene import Choices, Place, Scene
 
@@ -38,25 +38,28 @@ class Cut(NamedTuple):
 
 def photons(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, cut: Cut) -> Tensor:
     """Photons in each of P pixels, (P,)."""
-    total = torch.zeros_like(fast)
-    diffuse = torch.zeros_like(fast)
+    total = diffuse = None
+    only_first = choices.polar_place is not Place.TERM and not choices.culling
+    polarized = scene._replace(polar_forms=scene.polar_forms[:1]) if only_first else scene
     ends = _EndFactorCollector(scene, choices)
     for step in passes(choices):
         look = aim(scene, choices, slow, fast, step)
         kept = kept_rays(scene, look.diffracted) if choices.culling else None
-        polar = polarization_factors(scene, choices, look.diffracted)
+        polar = polarization_factors(polarized, choices, look.diffracted)
         ends.see(step, look, polar, kept)
         weights = ray_weights(scene, choices, polar)
         factor = pass_factor(choices, look)
-        total = total + factor * _reflected(scene, choices, look, cut, weights, kept)
-        diffuse = diffuse + factor * weights.mean(-1)
+        total = _plus(total, factor * _reflected(scene, choices, look, cut, weights, kept))
+        if not choices.quirks.water_scaling:
+            diffuse = _plus(diffuse, factor * weights.mean(-1))
     return combine(scene, choices, total, diffuse, ends.factors())
 
 
 def ray_weights(scene: Scene, choices: Choices, polar: Tensor) -> Tensor:
-    """Weight (P, S) of each source's contributions, given its polarisation factors (P, S)."""
-    weights = torch.ones_like(polar) if choices.quirks.source_weights_ignored else (
-        scene.sources.weight.expand_as(polar))
+    """Weight of each source's contributions, (P, S) or (1, S); its polarisation factors (P, S) may enter it."""
+    weights = scene.sources.weight[None]
+    if choices.quirks.source_weights_ignored:
+        weights = torch.ones_like(weights)
     return weights * polar if choices.polar_place is Place.TERM else weights
 
 
@@ -70,8 +73,9 @@ def pass_factor(choices: Choices, look: Aim) -> Tensor:
     return factor
 
 
-def combine(scene: Scene, choices: Choices, total: Tensor, diffuse: Tensor, ends: EndFactors) -> Tensor:
-    """Photons from the sums of reflected and of diffuse contributions (part B §8)."""
+def combine(scene: Scene, choices: Choices, total: Tensor, diffuse: Tensor | None, ends: EndFactors) -> Tensor:
+    """Photons from the sums of reflected and of diffuse contributions (part B §8); the fault `water_scaling` needs
+    no diffuse ones."""
     if choices.quirks.water_scaling:
         return scene.scale * (scene.background + total) * ends.product
     water = scene.background * diffuse / choices.oversample**2
@@ -79,14 +83,18 @@ def combine(scene: Scene, choices: Choices, total: Tensor, diffuse: Tensor, ends
 
 
 def _reflected(scene: Scene, choices: Choices, look: Aim, cut: Cut, weights: Tensor, kept: Tensor | None) -> Tensor:
-    total = torch.zeros_like(look.airpath)
+    total = None
     for block in cut.blocks:
         sums = _block_sums(scene, choices, look.bearing, cut, block)
         contribution = weights[:, block[0]] * sums
         if kept is not None:
             contribution = torch.where(kept[:, block[0]], contribution, torch.zeros_like(contribution))
-        total = total + contribution.sum(-1)
+        total = _plus(total, last_summed(contribution))
     return total
+
+
+def _plus(total: Tensor | None, term: Tensor) -> Tensor:
+    return term if total is None else total + term
 
 
 def _block_sums(scene: Scene, choices: Choices, bearing: Tensor, cut: Cut, block: Block) -> Tensor:

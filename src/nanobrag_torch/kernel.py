@@ -18,6 +18,9 @@ from .physics.polarization import polarization
 from .physics.structure_factor import FEWEST_NODES, nearest_factor, tricubic_factor, within_tricubic_range
 from .scene import Choices, Directions, Scene
 
+TILE_ELEMENTS = 2**16
+"""Pixels x directions whose indices and lattice factors stay in the processor's cache."""
+
 
 class Pass(NamedTuple):
     """One sub-pixel of one sensor layer, the outer loops of the sum."""
@@ -38,16 +41,18 @@ class Aim(NamedTuple):
     diffracted: Tensor
     bearing: Tensor
     omega: Tensor
-    parallax: Tensor
     capture: Tensor
 
 
 class Indices(NamedTuple):
-    """Fractional Miller indices h, k, l, their nearest nodes, and the offsets from those, all (P, J)."""
+    """Fractional Miller indices h, k, l, their nearest nodes, and the offsets from those, all (3, P, J).
 
-    hkl: tuple[Tensor, Tensor, Tensor]
-    nodes: tuple[Tensor, Tensor, Tensor]
-    offsets: tuple[Tensor, Tensor, Tensor]
+    Pixels lie side by side in memory, whatever the number of directions.
+    """
+
+    hkl: Tensor
+    nodes: Tensor
+    offsets: Tensor
 
 
 def passes(choices: Choices) -> list[Pass]:
@@ -60,23 +65,33 @@ def aim(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, step: Pass) 
     """Geometry of pixels (P,) (whole numbers in a float dtype) at one sub-pixel and layer (part B §§3.4 to 3.7)."""
     geometry = scene.geometry
     sub_size = geometry.pixel_size / choices.oversample
-    fast_m = sub_size * (fast * choices.oversample + step.sub_fast) + sub_size / 2.0
-    slow_m = sub_size * (slow * choices.oversample + step.sub_slow) + sub_size / 2.0
+    if choices.oversample > 1:
+        fast, slow = fast * choices.oversample + step.sub_fast, slow * choices.oversample + step.sub_slow
+    fast_m, slow_m = sub_size * fast + sub_size / 2.0, sub_size * slow + sub_size / 2.0
     position = pixel_positions(geometry, fast_m, slow_m, step.layer, curved=choices.curved,
                                by_lab=choices.quirks.curved_detector)
     airpath = norm(position)
     diffracted = position / airpath[:, None]
-    facing = choices.curved and not choices.quirks.curved_detector
-    parallax = torch.ones_like(airpath) if facing else dot(diffracted, geometry.odet)
     if choices.absorbing:
-        capture = capture_fraction(step.layer, geometry.layer_depth, geometry.attenuation, parallax)
+        capture = capture_fraction(step.layer, geometry.layer_depth, geometry.attenuation,
+                                   parallax(scene, choices, diffracted))
     else:
         capture = torch.ones_like(airpath)
-    omega = solid_angle(geometry, airpath, point_pixel=choices.point_pixel, facing=facing)
+    omega = solid_angle(geometry, airpath, point_pixel=choices.point_pixel, facing=_facing(choices))
     bearing = diffracted
     if choices.about_beam(diffracted.dtype):
         bearing = deflection(geometry, fast_m, slow_m, step.layer, position, airpath, curved=choices.curved)
-    return Aim(fast_m, slow_m, position, airpath, diffracted, bearing, omega, parallax, capture)
+    return Aim(fast_m, slow_m, position, airpath, diffracted, bearing, omega, capture)
+
+
+def parallax(scene: Scene, choices: Choices, diffracted: Tensor) -> Tensor:
+    """Cosine (P,) of unit directions (P, 3) to the detector's normal (part B §3.7)."""
+    return torch.ones_like(diffracted[:, 0]) if _facing(choices) else dot(diffracted, scene.geometry.odet)
+
+
+def _facing(choices: Choices) -> bool:
+    """Whether every pixel faces the crystal."""
+    return choices.curved and not choices.quirks.curved_detector
 
 
 def polarization_factors(scene: Scene, choices: Choices, diffracted: Tensor) -> Tensor:
@@ -98,12 +113,11 @@ def miller_indices(bearing: Tensor, directions: Directions, work: torch.dtype) -
 
     The nearest node of a tie is the lower one.
     """
-    maps = directions.maps.reshape(-1, 3, 3)
-    shift = directions.shift.reshape(-1, 3)
-    hkl = tuple(torch.addmm(shift[:, axis], bearing, maps[:, axis].T) for axis in range(3))
-    nodes = tuple(torch.ceil(index - 0.5) for index in hkl)
-    offsets = tuple((index - node).to(work) for index, node in zip(hkl, nodes, strict=True))
-    return Indices(hkl, nodes, offsets)
+    maps = directions.maps.reshape(-1, 3, 3).transpose(0, 1).reshape(-1, 3)
+    shift = directions.shift.reshape(-1, 3).T.reshape(-1, 1)
+    hkl = torch.addmm(shift, maps, bearing.T).reshape(3, -1, len(bearing)).transpose(1, 2)
+    nodes = torch.ceil(hkl - 0.5)
+    return Indices(hkl, nodes, (hkl - nodes).to(work))
 
 
 def cell_factor(scene: Scene, indices: Indices, interpolate: bool, work: torch.dtype) -> Tensor:
@@ -130,8 +144,15 @@ def spot_intensity(scene: Scene, choices: Choices, bearing: Tensor, directions: 
 def ray_sums(scene: Scene, choices: Choices, bearing: Tensor, interpolate: bool, work: torch.dtype,
              block: tuple[slice, slice]) -> Tensor:
     """Σ over a block of orientations of F_cell²·F_latt², (P, S) for the block's sources, in the geometry's dtype."""
-    sources, orientations = block
-    part = Directions(scene.directions.maps[sources, orientations], scene.directions.shift[sources, orientations])
-    intensity = spot_intensity(scene, choices, bearing, part, interpolate, work)
-    return intensity.reshape(len(bearing), *part.maps.shape[:2]).sum(-1).to(bearing.dtype)
+    part = Directions(scene.directions.maps[block], scene.directions.shift[block])
+    tall, wide = part.maps.shape[:2]
+    tiles = bearing.split(max(1, TILE_ELEMENTS // (tall * wide)))
+    intensities = (spot_intensity(scene, choices, tile, part, interpolate, work) for tile in tiles)
+    sums = [last_summed(intensity.reshape(-1, tall, wide)).to(bearing.dtype) for intensity in intensities]
+    return sums[0] if len(sums) == 1 else torch.cat(sums)
+
+
+def last_summed(terms: Tensor) -> Tensor:
+    """Sum over the last dimension, which costs nothing where there is nothing to add."""
+    return terms[..., 0] if terms.shape[-1] == 1 else terms.sum(-1)
 

@@ -62,8 +62,8 @@ class Raster:
 
     def coordinates(self, part: slice | None, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Slow and fast pixel numbers (n,) of rendered pixels start..stop."""
-        index = self.indices(part)
-        slow = torch.div(index, self.width, rounding_mode="floor")
+        index = self.indices(part).to(torch.float64)
+        slow = torch.floor(index / self.width)  # exact below 2^53, and faster than to divide whole numbers
         return slow.to(dtype), (index - slow * self.width).to(dtype)
 
     def position(self, fast: float, slow: float) -> int | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import starmap
 
 import torch
 from torch import Tensor
@@ -13,6 +15,7 @@ from torch import Tensor
 from .config import BeamConfig, ConfigError, CrystalConfig, DetectorConfig, SamplingConfig
 from .derivatives import derivative_images
 from .integrate import Block, Cut, photons
+from .kernel import TILE_ELEMENTS
 from .lanes import Lanes, suits
 from .models import Beam, Crystal, Detector
 from .order import Segment, segments
@@ -23,6 +26,7 @@ from .recompute import recomputed
 from .scene import Choices, Scene, build_scene, choose
 from .statistics import ImageStatistics, image_statistics
 from .terms import all_terms, interpolated, photons_from_terms
+from .threads import Mapping, observed, side_by_side
 
 PRECISIONS = {
     "float64": (torch.float64, torch.float64),
@@ -35,9 +39,19 @@ COMPILE = ("auto", "on", "off")
 WORTH_COMPILING = 10**9
 """Evaluations from which a run waits for the compiler."""
 CHUNK_ELEMENTS = 2**16
-"""Pixels x directions of a chunk where memory allows: its temporaries stay in the processor's cache."""
+"""Pixels x directions of a chunk with derivatives, where memory allows."""
+FORWARD_ELEMENTS = 2**18
+"""The same without: the sum over directions cuts such a chunk once more."""
+FORWARD_PIXELS = 2**16
+"""Pixels of a chunk without derivatives, at most."""
+FORWARD_CHUNKS = 16
+"""Chunks without derivatives, at least, unless they were smaller than `WORTH_CUTTING`."""
+WORTH_CUTTING = 2**15
+"""Pixels x directions from which an image is cut into chunks at all."""
 BYTES_PER_ELEMENT = 4096
 """Upper bound on what one pixel x direction keeps alive, tricubic interpolation under differentiation included."""
+FORWARD_BYTES_PER_ELEMENT = 512
+"""The same without derivatives."""
 
 LONG_LIST = 4096
 """Numbers of a field from which it is not compared value by value."""
@@ -140,16 +154,30 @@ class Simulator:
         cuts = self.segments(scene, lanes)
         self.summary = self._summarise(scene, cuts, kernels)
         parts = ((segment, part) for segment in cuts for part in self._parts(scene, segment, lanes))
-        whole = _gathered if lanes is None or any(map(differentiated, scene.tensors)) else _filled
-        return raster.image(whole(self._empty(), self._chunks(scene, parts, lanes, progress)))
+        whole = _gathered if self.device.type != "cpu" or any(map(differentiated, scene.tensors)) else _filled
+        with nullcontext(starmap) if lanes or whole is _gathered else self._spread(scene) as mapping:
+            return raster.image(whole(self._empty(), self._chunks(scene, parts, lanes, mapping, progress)))
 
-    def _chunks(self, scene: Scene, parts: Iterable[tuple[Segment, slice]], lanes: Lanes | None,
+    def _chunks(self, scene: Scene, parts: Iterable[tuple[Segment, slice]], lanes: Lanes | None, mapping: Mapping,
                 progress: Progress | None) -> Iterator[tuple[slice, Tensor]]:
         """Photons of one chunk of pixels after the other."""
-        for segment, part in parts:
-            yield part, self._photons(scene, segment, part, lanes)
+        def chunk(segment: Segment, part: slice) -> tuple[slice, Tensor]:
+            return part, self._photons(scene, segment, part, lanes)
+
+        for part, values in mapping(chunk, parts):
+            yield part, values
             if progress is not None:
                 progress(part.stop, len(self.raster))
+
+    def _spread(self, scene: Scene) -> AbstractContextManager[Mapping]:
+        """How the processor's threads share chunks without derivatives, as many at once as fit into memory."""
+        if observed():
+            return nullcontext(starmap)
+        pixels = self._pixels_per_chunk(scene)
+        held = pixels + min(pixels * self._directions, TILE_ELEMENTS)
+        fitting = self.sampling.memory_budget_bytes // (held * FORWARD_BYTES_PER_ELEMENT)
+        chunks = -(-len(self.raster) // pixels)
+        return side_by_side(max(1, min(torch.get_num_threads(), chunks, fitting)))
 
     def _empty(self) -> Tensor:
         return torch.empty(len(self.raster), dtype=self.geometry_dtype, device=self.device)
@@ -176,7 +204,7 @@ class Simulator:
 
     def segments(self, scene: Scene, lanes: Lanes | None = None) -> list[Segment]:
         """Pieces of the raster on either side of an order-dependent fault."""
-        return segments(scene, self.choices, self.raster, self._pixels_per_chunk(scene),
+        return segments(scene, self.choices, self.raster, max(1, self._elements // self._directions),
                         None if lanes is None else lanes.near_refusal)
 
     def kernels(self, scene: Scene, moving: Sequence[int] = ()) -> Kernels | None:
@@ -207,6 +235,8 @@ class Simulator:
         if lanes is not None and not segment.explicit and not _needs_gradient(scene):
             return lanes.photons(part, segment.interpolate)
         chunk = self._chunk(segment, part, lanes, recompute_blocks=self._blocks_recomputed(scene))
+        if not _needs_gradient(scene):
+            return chunk(scene)
         return recomputed(lambda *tensors: chunk(scene.with_tensors(tensors)), *scene.tensors)
 
     def _chunk(self, segment: Segment, part: slice, lanes: Lanes | None, *,
@@ -253,10 +283,11 @@ class Simulator:
     def _pixels_per_chunk(self, scene: Scene, sloped: bool = False) -> int:
         if self.choices.running_product:
             return max(1, self._elements // self._evaluations)
-        pixels = self._elements // self._directions
         if sloped or _needs_gradient(scene):
-            pixels = min(pixels, self._kept_elements // self._evaluations)
-        return max(1, pixels)
+            return max(1, min(self._elements // self._directions, self._kept_elements // self._evaluations))
+        elements = min(FORWARD_ELEMENTS, self.sampling.memory_budget_bytes // BYTES_PER_ELEMENT)
+        even = max(-(-len(self.raster) // FORWARD_CHUNKS), WORTH_CUTTING // self._directions)
+        return max(1, min(elements // self._directions, FORWARD_PIXELS, even))
 
     def _blocks_recomputed(self, scene: Scene) -> bool:
         """Whether the derivative of even a single pixel would keep too much alive."""
@@ -305,7 +336,7 @@ def _filled(pixels: Tensor, chunks: Iterable[tuple[slice, Tensor]]) -> Tensor:
 
 
 def _gathered(pixels: Tensor, chunks: Iterable[tuple[slice, Tensor]]) -> Tensor:
-    """Chunks side by side, as differentiation needs them."""
+    """Chunks side by side, as differentiation and tensors of other devices need them."""
     return torch.cat([pixels[:0], *(values for _, values in chunks)])
 
 

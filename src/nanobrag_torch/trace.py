@@ -22,6 +22,7 @@ from torch import Tensor
 from .config import CrystalShape
 from .constants import CLASSICAL_ELECTRON_RADIUS_SQUARED_M2
 from .geometry import dot, norm
+from .kernel import parallax
 from .physics.lattice_factor import lattice_factors, squared_radius
 from .scene import Choices, Place, Scene
 from .simulator import Simulator
@@ -146,7 +147,8 @@ class _Tracer:
                 "Odet_m": (entry.step.layer * self.scene.geometry.layer_depth).item(),
                 "pixel_pos_m": look.position[0].tolist(), "diffracted": look.diffracted[0].tolist(),
                 "airpath_m": look.airpath.item(), "omega_pixel_sr": omega.look.omega.item(),
-                "capture_fraction": capture.look.capture.item(), "parallax": look.parallax.item(),
+                "capture_fraction": capture.look.capture.item(),
+                "parallax": parallax(self.scene, self.choices, look.diffracted).item(),
                 "obliquity": (self.scene.geometry.close_distance / look.airpath).item()}
 
     def _scattering(self, entry: PassTerms) -> Tensor:
@@ -197,7 +199,7 @@ def _signed_gratings(entry: PassTerms, scene: Scene) -> list[Tensor]:
 
 def _radius(choices: Choices, scene: Scene, entry: PassTerms) -> Numbers:
     """Squared distances from the node: in reciprocal space, and in the round shape's own measure (part B §7)."""
-    f = tuple(offset[0] for offset in entry.indices.offsets)
+    f = entry.indices.offsets[:, 0]
     radii = {"rad_star_sqr": squared_radius(f, scene.lattice.radius_form)}
     if choices.shape is CrystalShape.ROUND:
         radii["hrad_sqr"] = squared_radius(f, torch.diag(torch.square(scene.lattice.cells)))

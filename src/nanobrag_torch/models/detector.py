@@ -298,8 +298,7 @@ def pixel_positions(geometry: DetectorGeometry, fast_m: Tensor, slow_m: Tensor, 
     layers further out; or (`by_lab`, part B §3.5) by the lab y and z of the flat position, all layers on one sphere.
     """
     depth = layer * geometry.layer_depth
-    flat = (fast_m[..., None] * geometry.fdet + slow_m[..., None] * geometry.sdet
-            + (depth * geometry.odet + geometry.pix0))
+    flat = _on_plane(geometry, fast_m, slow_m, depth * geometry.odet + geometry.pix0)
     if not curved:
         return flat
     if by_lab:
@@ -310,6 +309,12 @@ def pixel_positions(geometry: DetectorGeometry, fast_m: Tensor, slow_m: Tensor, 
     towards_fast, towards_slow = unit(cross(geometry.beam, geometry.fdet)), unit(cross(geometry.beam, geometry.sdet))
     bent = rotate_about(straight, towards_slow, (slow_m - geometry.beam_s) / geometry.distance)
     return rotate_about(bent, towards_fast, (fast_m - geometry.beam_f) / geometry.distance)
+
+
+def _on_plane(geometry: DetectorGeometry, fast_m: Tensor, slow_m: Tensor, corner: Tensor) -> Tensor:
+    """Points (..., 3) at detector coordinates (...) from a corner (3,); each component lies together in memory."""
+    fdet, sdet, corner = (axis.reshape(3, *[1] * fast_m.ndim) for axis in (geometry.fdet, geometry.sdet, corner))
+    return (fast_m * fdet + slow_m * sdet + corner).movedim(0, -1)
 
 
 def deflection(geometry: DetectorGeometry, fast_m: Tensor, slow_m: Tensor, layer: int, position: Tensor,
@@ -323,8 +328,7 @@ def deflection(geometry: DetectorGeometry, fast_m: Tensor, slow_m: Tensor, layer
     if curved:
         offset = position - reach * beam
     else:
-        offset = (fast_m[..., None] * geometry.fdet + slow_m[..., None] * geometry.sdet
-                  + (layer * geometry.layer_depth * geometry.odet + geometry.corner))
+        offset = _on_plane(geometry, fast_m, slow_m, layer * geometry.layer_depth * geometry.odet + geometry.corner)
     excess = (2.0 * reach * dot(offset, beam) + dot(offset, offset)) / (airpath + reach)
     return (offset - excess[..., None] * beam) / airpath[..., None]
 

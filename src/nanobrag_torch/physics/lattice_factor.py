@@ -40,14 +40,13 @@ def radius_form(cells: Tensor, reciprocal_axes: Tensor, *, by_volume: bool) -> T
     return reciprocal_axes @ reciprocal_axes.T * torch.square(torch.prod(cells))
 
 
-def lattice_factors(f: tuple[Tensor, Tensor, Tensor], cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The grating factors sin(πNf)/sin(πf) along a, b, c, each of f's shape."""
-    return sincg(f[0], cells[0]), sincg(f[1], cells[1]), sincg(f[2], cells[2])
+def lattice_factors(f: Tensor, cells: Tensor) -> Tensor:
+    """The grating factors sin(πNf)/sin(πf) along a, b, c, of the shape (3, ...) of f."""
+    return sincg(f, cells.reshape(3, *[1] * (f.ndim - 1)))
 
 
-def lattice_factor(shape: CrystalShape, f: tuple[Tensor, Tensor, Tensor], lattice: Lattice, *,
-                   literal_sinc3: bool = False) -> Tensor:
-    """F_latt (dimensionless, up to sign) at offsets f from the nearest node, each (...) in index units."""
+def lattice_factor(shape: CrystalShape, f: Tensor, lattice: Lattice, *, literal_sinc3: bool = False) -> Tensor:
+    """F_latt (...) (dimensionless, up to sign) at offsets f (3, ...) from the nearest node in index units."""
     if shape is CrystalShape.SQUARE:
         a, b, c = lattice_factors(f, lattice.cells)
         return a * b * c
@@ -64,8 +63,8 @@ def lattice_factor(shape: CrystalShape, f: tuple[Tensor, Tensor, Tensor], lattic
     return volume * inside.to(radius.dtype)
 
 
-def squared_radius(f: tuple[Tensor, Tensor, Tensor], form: Tensor) -> Tensor:
-    """Value of a symmetric quadratic form (3, 3) at offsets f, each (...)."""
+def squared_radius(f: Tensor, form: Tensor) -> Tensor:
+    """Value (...) of a symmetric quadratic form (3, 3) at offsets f (3, ...)."""
     x, y, z = f
     return (form[0, 0] * x * x + form[1, 1] * y * y + form[2, 2] * z * z
             + 2.0 * (form[0, 1] * x * y + form[0, 2] * x * z + form[1, 2] * y * z))

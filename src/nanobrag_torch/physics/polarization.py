@@ -20,9 +20,12 @@ def polarization_forms(incident: Tensor, axis: Tensor, kahn: Tensor) -> Tensor:
 
 
 def polarization(diffracted: Tensor, forms: Tensor) -> Tensor:
-    """Polarisation factor (P, S) of unit directions (P, 3) for every source's form (S, 3, 3)."""
-    bent = torch.tensordot(diffracted, forms, dims=([-1], [1]))
-    return 0.5 * (1.0 + (bent * diffracted[:, None, :]).sum(-1))
+    """Polarisation factor (P, S) of unit directions (P, 3) for every source's symmetric form (S, 3, 3)."""
+    x, y, z = components = diffracted.T
+    half = torch.full((), 0.5, dtype=forms.dtype, device=forms.device)
+    squares = torch.addmm(half, torch.diagonal(forms, dim1=-2, dim2=-1), components * components, alpha=0.5)
+    mixed = torch.stack((forms[:, 0, 1], forms[:, 0, 2], forms[:, 1, 2]), dim=-1)
+    return torch.addmm(squares, mixed, torch.stack((x * y, x * z, y * z))).T
 
 
 def _outer(v: Tensor) -> Tensor:

@@ -18,10 +18,11 @@ class _Sincg(torch.autograd.Function):
 
     @staticmethod
     def forward(f: Tensor, cells: Tensor) -> Tensor:
-        # the tiny term is the limit N at f = 0 and vanishes against any other sine
-        tiny = torch.finfo(f.dtype).tiny * 1e8
-        phase = math.pi * f
-        return (torch.sin(cells * phase) + cells * tiny) / (torch.sin(phase) + tiny)
+        # a tiny power of two gives the limit N at f = 0, exactly, and vanishes in any other phase
+        tiny = torch.full((), torch.finfo(f.dtype).tiny * 2**26, dtype=f.dtype, device=f.device)
+        phase = torch.add(tiny, f, alpha=math.pi)
+        # nobody else has these two: written over, they stay in the processor's cache
+        return (cells * phase).sin_().div_(phase.sin_())
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
@@ -41,12 +42,14 @@ class _Sincg(torch.autograd.Function):
 
 
 def sincg(f: Tensor, cells: Tensor) -> Tensor:
-    """Grating factor sin(πNf)/sin(πf) for |f| ≤ ½ (any shape) and cells N () ≥ 1; N at f = 0 (part B §7).
+    """Grating factor sin(πNf)/sin(πf) for |f| ≤ ½ (any shape) and cells N ≥ 1; N at f = 0 (part B §7).
+
+    The shape of N is () or broadcasts to that of f.
 
     Its derivative by f is 0 at f = 0; that by N is πf·cos(πNf)/sin(πf), 1 at f = 0.
     """
-    if torch.is_grad_enabled() and (f.requires_grad or cells.requires_grad) or _forward_mode(f, cells):
-        return _Sincg.apply(f, cells.expand(()) if cells.ndim == 0 else cells)
+    if differentiated(f, cells):
+        return _Sincg.apply(f, cells)
     return _Sincg.forward(f, cells)
 
 
@@ -88,5 +91,7 @@ def _sum_to(gradient: Tensor, shape: torch.Size) -> Tensor:
     return gradient.sum_to_size(shape) if gradient.shape != shape else gradient
 
 
-def _forward_mode(*tensors: Tensor) -> bool:
-    return any(torch.autograd.forward_ad.unpack_dual(t).tangent is not None for t in tensors)
+def differentiated(*tensors: Tensor) -> bool:
+    """Whether a derivative, forward or backward, is taken through any of them."""
+    return (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+            or any(torch.autograd.forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors))
