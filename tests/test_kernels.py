@@ -209,3 +209,23 @@ def test_changed_value_makes_a_new_scene():
     assert torch.equal(before, again)
     assert torch.equal(changed, simulator("plain", cell_a=70.0 * 1.01).run())
     assert not torch.equal(changed, before)
+
+
+def test_image_that_is_held_is_never_written_to_again():
+    experiment = simulator("plain")
+    with torch.no_grad():
+        first = experiment.run()
+        kept, as_array = first.clone(), first.numpy()
+        del first
+        experiment.crystal.cell_a.data.mul_(1.01)
+        second = experiment.run()
+        assert np.array_equal(as_array, kept.numpy())
+        assert second.data_ptr() != as_array.ctypes.data
+        place = second.data_ptr()
+        del second
+        with torch.inference_mode():
+            assert experiment.run().data_ptr() == place
+        third = experiment.run()
+        third *= experiment.crystal.cell_b
+        del third
+    assert not experiment.run().requires_grad

@@ -26,7 +26,7 @@ from .recompute import recomputed
 from .scene import Choices, Scene, build_scene, choose
 from .statistics import ImageStatistics, image_statistics
 from .terms import all_terms, interpolated, photons_from_terms
-from .threads import Mapping, observed, side_by_side
+from .threads import Mapping, keep_freed_memory, observed, side_by_side
 
 PRECISIONS = {
     "float64": (torch.float64, torch.float64),
@@ -114,9 +114,11 @@ class Simulator:
         for model in (self.crystal, self.detector, self.beam):
             model.to(device)
         self.device = device
+        keep_freed_memory()
         self.beam.check_axes(self.detector.plain_beam_vector)
         self.summary: RunSummary | None = None
         self._last: tuple[tuple[object, Tensor], Scene] | None = None
+        self._memory: torch.UntypedStorage | None = None
 
     @cached_property
     def choices(self) -> Choices:
@@ -156,7 +158,8 @@ class Simulator:
         parts = ((segment, part) for segment in cuts for part in self._parts(scene, segment, lanes))
         whole = _gathered if self.device.type != "cpu" or any(map(differentiated, scene.tensors)) else _filled
         with nullcontext(starmap) if lanes or whole is _gathered else self._spread(scene) as mapping:
-            return raster.image(whole(self._empty(), self._chunks(scene, parts, lanes, mapping, progress)))
+            pixels = self._empty() if whole is _filled else scene.scale.new_empty(0)
+            return raster.image(whole(pixels, self._chunks(scene, parts, lanes, mapping, progress)))
 
     def _chunks(self, scene: Scene, parts: Iterable[tuple[Segment, slice]], lanes: Lanes | None, mapping: Mapping,
                 progress: Progress | None) -> Iterator[tuple[slice, Tensor]]:
@@ -180,7 +183,12 @@ class Simulator:
         return side_by_side(max(1, min(torch.get_num_threads(), chunks, fitting)))
 
     def _empty(self) -> Tensor:
-        return torch.empty(len(self.raster), dtype=self.geometry_dtype, device=self.device)
+        """Room for the pixels: that of the last image where nobody holds it any more, for touching fresh memory costs
+        as much as computing a cheap pixel."""
+        room = torch.empty(0, dtype=self.geometry_dtype, device=self.device)
+        if self._memory is None or torch._C._storage_Use_Count(self._memory._cdata) > 1:
+            self._memory = room.new_empty(len(self.raster)).untyped_storage()
+        return room.set_(self._memory, 0, (len(self.raster),))
 
     def compute_statistics(self, image: Tensor) -> ImageStatistics:
         """Maximum, mean, rms and rmsd of an image over its rendered pixels (part A §4.7)."""
@@ -337,7 +345,7 @@ def _filled(pixels: Tensor, chunks: Iterable[tuple[slice, Tensor]]) -> Tensor:
 
 def _gathered(pixels: Tensor, chunks: Iterable[tuple[slice, Tensor]]) -> Tensor:
     """Chunks side by side, as differentiation and tensors of other devices need them."""
-    return torch.cat([pixels[:0], *(values for _, values in chunks)])
+    return torch.cat([pixels, *(values for _, values in chunks)])
 
 
 def _same(state: tuple[object, Tensor], other: tuple[object, Tensor]) -> bool:

@@ -34,7 +34,6 @@ def side_by_side(workers: int) -> Iterator[Mapping]:
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        _keep_freed_memory()
         if workers == 1:
             yield starmap
             return
@@ -42,6 +41,12 @@ def side_by_side(workers: int) -> Iterator[Mapping]:
             yield lambda function, pieces: _in_order(executor, workers * AHEAD, function, pieces)
     finally:
         torch.set_num_threads(before)
+
+
+def keep_freed_memory() -> None:
+    """Keep freed memory for the next piece: freeing one large block, never touched, raises the limits of glibc's
+    allocator to its size; giving memory back and touching it anew can cost more than the arithmetic."""
+    torch.empty(KEPT_BYTES, dtype=torch.uint8)
 
 
 def observed() -> bool:
@@ -72,8 +77,3 @@ def _in_order(executor: ThreadPoolExecutor, most: int, function: Callable[..., A
 def _without_derivatives(function: Callable[..., Any], piece: tuple) -> Any:
     with torch.no_grad():  # a mode of the thread
         return function(*piece)
-
-
-def _keep_freed_memory() -> None:
-    """Freeing one large block, never touched, raises the limits of glibc's allocator to its size."""
-    torch.empty(KEPT_BYTES, dtype=torch.uint8)
