@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Time the C program and this one in turns on the same arguments, warm and cold, with the peak memory of each.
 
-The C program's time is that of its process, files included; ours, warm, that of one more `run()` of a simulator, and
-beside it that of setting up a new one. Every workload begins with one round that is not counted.
+The C program's time is that of its process, files included; ours, warm, the median of five runs of a simulator in a
+row, and beside it that of setting up a new one. Every workload begins with one round that is not counted.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ LAPS = ("import_torch_s", "set_up_s", "package_load_s", "kernel_s", "output_s")
 VIEWS = (("workload", "variant", "samples", "compiled", "c_s", "warm_s", "warm_set_up_s", "c_over_ours",
           "worst_difference"),
          ("workload", "variant", "cold_whole_s", *LAPS, "peak_MiB", "c_peak_MiB"))
+IN_A_ROW = 5
+"""Runs of ours in each round."""
 RATIO_LIMIT = 1.5
 """Most that a warm run may take of the C program's time."""
 
@@ -89,6 +91,7 @@ def _rows(work: Workload, variants: list[str], folder: Path, options: argparse.N
         by_c.append(run_c(options.c_bin, work.words, folder, options.threads))
         for variant in variants:
             simulators[variant], set_up_s = _set_up(problem, variant, options.device, simulators.get(variant))
+            images.pop(variant, None)
             images[variant], run_s = _run(simulators[variant])
             warm[variant].append((set_up_s, run_s))
     c_image = _c_image(folder / "float.bin", images[variants[0]], options.c_bin)
@@ -119,16 +122,19 @@ def _set_up(problem: Problem, variant: str, device: str, known: Any) -> tuple[An
 
 
 def _run(simulator: Any) -> tuple[Any, float]:
-    """Image, and seconds that it took."""
+    """Image, and seconds that it took: the median of runs in a row, as whoever calls it again and again sees them."""
     import torch
 
+    laps, image = [], None
     with torch.no_grad():
-        started = time.perf_counter()
-        image = simulator.run()
-        if image.is_cuda:
-            torch.cuda.synchronize()
-        seconds = time.perf_counter() - started
-    return image.cpu(), seconds
+        for _ in range(IN_A_ROW):
+            del image
+            started = time.perf_counter()
+            image = simulator.run()
+            if image.is_cuda:
+                torch.cuda.synchronize()
+            laps.append(time.perf_counter() - started)
+    return image.cpu(), median(laps)
 
 
 def _cold(work: Workload, variant: str, folder: Path, options: argparse.Namespace) -> Row:
