@@ -169,9 +169,10 @@ def load(precision: str) -> Kernels | None:
 
 def differentiated(tensor: Tensor) -> bool:
     """Whether a derivative is or may be taken through a tensor."""
-    return (torch.is_grad_enabled() and tensor.requires_grad
-            or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
-            or torch.autograd.forward_ad.unpack_dual(tensor).tangent is not None)
+    if torch.is_grad_enabled() and tensor.requires_grad or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        return True
+    forward_ad = torch.autograd.forward_ad
+    return forward_ad._current_level >= 0 and forward_ad.unpack_dual(tensor).tangent is not None
 
 
 def cache_directory() -> Path:

@@ -118,6 +118,7 @@ class Simulator:
         self.beam.check_axes(self.detector.plain_beam_vector)
         self.summary: RunSummary | None = None
         self._last: tuple[tuple[object, Tensor], Scene] | None = None
+        self._lanes: Lanes | None = None
         self._memory: torch.UntypedStorage | None = None
 
     @cached_property
@@ -152,7 +153,7 @@ class Simulator:
         """
         scene, raster = self.scene(), self.raster
         kernels = self.kernels(scene)
-        lanes = None if kernels is None else Lanes(kernels, scene, self.choices, raster)
+        lanes = None if kernels is None else self._operands(kernels, scene)
         cuts = self.segments(scene, lanes)
         self.summary = self._summarise(scene, cuts, kernels)
         parts = ((segment, part) for segment in cuts for part in self._parts(scene, segment, lanes))
@@ -160,6 +161,15 @@ class Simulator:
         with nullcontext(starmap) if lanes or whole is _gathered else self._spread(scene) as mapping:
             pixels = self._empty() if whole is _filled else scene.scale.new_empty(0)
             return raster.image(whole(pixels, self._chunks(scene, parts, lanes, mapping, progress)))
+
+    def _operands(self, kernels: Kernels, scene: Scene) -> Lanes:
+        """Operands of the kernels; those of the last time for the same scene."""
+        known = self._lanes
+        if known is not None and known.scene is scene and known.kernels is kernels:
+            return known
+        lanes = Lanes(kernels, scene, self.choices, self.raster)
+        self._lanes = lanes if self._last is not None and self._last[1] is scene else None
+        return lanes
 
     def _chunks(self, scene: Scene, parts: Iterable[tuple[Segment, slice]], lanes: Lanes | None, mapping: Mapping,
                 progress: Progress | None) -> Iterator[tuple[slice, Tensor]]:

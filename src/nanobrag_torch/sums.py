@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .config import CrystalShape
-from .packages import ALONE, Kernels
+from .packages import ALONE, Kernels, differentiated
 from .views import form_slopes, monomials
 
 PIECE = 2**17
@@ -46,7 +46,8 @@ class Sum(NamedTuple):
 
 def direction_sum(kernels: Kernels, shape: CrystalShape, operands: Sum) -> Tensor:
     """Σ over J of form·F_latt²·factor, (P,), as `fused.many_directions`; differentiable in x, y, z, maps and forms."""
-    return _DirectionSum.apply(kernels, shape, *operands)
+    sloped = any(differentiated(operand) for operand in operands if operand is not None)
+    return (_DirectionSum.apply if sloped else _DirectionSum.forward)(kernels, shape, *operands)
 
 
 def direction_rates(kernels: Kernels, shape: CrystalShape, operands: Sum, maps_rates: Tensor,
