@@ -22,6 +22,8 @@ from bench.workloads import words
 PARTS = ("pixels", "directions", "subpixels", "samples", "threads")
 REHEARSAL = 16
 """Edge of the detector of the run that comes before: it imports and loads what the measured one needs."""
+DOMAINS = 100
+"""Mosaic domains of the images of growing numbers of samples."""
 GIB = 2**30
 
 
@@ -46,7 +48,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--pixels", type=counts, default=[256, 512, 1024, 2048], help="edges of the detector")
     parser.add_argument("--directions", type=counts, default=[50, 500], help="mosaic domains, forward and backward")
     parser.add_argument("--subpixels", type=counts, default=[1, 2, 4], help="per edge, at 256²")
-    parser.add_argument("--samples", type=counts, default=[10**7, 10**8, 10**9], help="of an image")
+    parser.add_argument("--samples", type=counts, default=[10**7, 10**8, 10**9], 
+                        help=f"of an image with {DOMAINS} domains, run again")
     parser.add_argument("--dtype", choices=PRECISIONS, default="float64", help="default float64")
     parser.add_argument("--iterations", type=count, default=1, help="runs of each process (default 1)")
     return parser.parse_args()
@@ -55,7 +58,7 @@ def _options() -> argparse.Namespace:
 def _points(part: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     """What to run for one part: size, domains, sub-pixels, threads, and whether with a gradient."""
     size, common = options.size, {"part": part, "domains": 1, "subpixels": 1, "threads": options.threads,
-                                  "gradient": False}
+                                  "gradient": False, "again": False}
     if part == "pixels":
         return [common | {"size": edge} for edge in options.pixels]
     if part == "directions":
@@ -64,7 +67,8 @@ def _points(part: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     if part == "subpixels":
         return [common | {"size": min(size, 256), "subpixels": edge} for edge in options.subpixels]
     if part == "samples":
-        return [common | {"size": size, "domains": max(1, round(samples / size**2))} for samples in options.samples]
+        return [common | {"size": max(1, round((samples / DOMAINS) ** 0.5)), "domains": DOMAINS, "again": True}
+                for samples in options.samples]
     return [common | {"size": size, "domains": 20, "threads": threads} for threads in sorted({1, options.threads})]
 
 
@@ -73,7 +77,7 @@ def _measure(point: dict[str, Any], options: argparse.Namespace, folder: Path) -
     extra = f"-oversample {point['subpixels']} {spread}"
     job = {"experiments": [words(point["size"], extra)], "rehearsal": words(REHEARSAL, extra), "compile": None,
            "dtype": options.dtype, "threads": point["threads"], "instances": options.iterations,
-           "gradient": point["gradient"]}
+           "gradient": point["gradient"], "again": point["again"]}
     run = run_child("repeated", job, folder, {"OMP_NUM_THREADS": str(point["threads"])})
     report = run.report
     once = median(report["seconds"])

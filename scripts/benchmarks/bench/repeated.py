@@ -1,8 +1,8 @@
 """repeated.py JOB: several instances of one or more experiments in a new process; prints their seconds as JSON.
 
 JOB: experiments (list of words), dtype, compile, device, threads, instances (of each experiment), gradient (with a loss
-and its gradient), warm_up (compile what is missing first), rehearsal (words of a small run that comes before). Imports,
-reading words and files are not timed.
+and its gradient), again (a further run of each instance is what is timed), warm_up (compile what is missing first),
+rehearsal (words of a small run that comes before). Imports, reading words and files are not timed.
 """
 
 from __future__ import annotations
@@ -43,15 +43,19 @@ def main() -> None:
 
 
 def seconds(problem: Problem, job: dict[str, Any]) -> float:
-    """One instance, made and run."""
+    """One instance, made and run, or run again."""
     started = time.perf_counter()
     if job.get("gradient"):
         problem.gradient(job["dtype"], compile=job["compile"])
-    else:
-        with torch.no_grad():
-            image = problem.simulator(job["dtype"], compile=job["compile"], device=job.get("device", "cpu")).run()
-        if image.is_cuda:
-            torch.cuda.synchronize()
+        return time.perf_counter() - started
+    with torch.no_grad():
+        simulator = problem.simulator(job["dtype"], compile=job["compile"], device=job.get("device", "cpu"))
+        if job.get("again"):
+            simulator.run()
+            started = time.perf_counter()
+        image = simulator.run()
+    if image.is_cuda:
+        torch.cuda.synchronize()
     return time.perf_counter() - started
 
 
