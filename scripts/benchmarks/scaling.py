@@ -48,7 +48,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--pixels", type=counts, default=[256, 512, 1024, 2048], help="edges of the detector")
     parser.add_argument("--directions", type=counts, default=[50, 500], help="mosaic domains, forward and backward")
     parser.add_argument("--subpixels", type=counts, default=[1, 2, 4], help="per edge, at 256²")
-    parser.add_argument("--samples", type=counts, default=[10**7, 10**8, 10**9], 
+    parser.add_argument("--samples", type=counts, default=[10**7, 10**8, 10**9],
                         help=f"of an image with {DOMAINS} domains, run again")
     parser.add_argument("--dtype", choices=PRECISIONS, default="float64", help="default float64")
     parser.add_argument("--iterations", type=count, default=1, help="runs of each process (default 1)")
