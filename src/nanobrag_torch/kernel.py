@@ -18,6 +18,9 @@ from .physics.polarization import polarization
 from .physics.structure_factor import FEWEST_NODES, nearest_factor, tricubic_factor, within_tricubic_range
 from .scene import Choices, Directions, Scene
 
+FEWEST_ROWS = 12
+"""Rows of a matrix product from which the order of its additions does not depend on their number when they come first;
+below it does not when they come last."""
 TILE_ELEMENTS = 2**16
 """Pixels x directions whose indices and lattice factors stay in the processor's cache."""
 
@@ -115,7 +118,11 @@ def miller_indices(bearing: Tensor, directions: Directions, work: torch.dtype) -
     """
     maps = directions.maps.reshape(-1, 3, 3).transpose(0, 1).reshape(-1, 3)
     shift = directions.shift.reshape(-1, 3).T.reshape(-1, 1)
-    hkl = torch.addmm(shift, maps, bearing.T).reshape(3, -1, len(bearing)).transpose(1, 2)
+    if len(maps) < FEWEST_ROWS:
+        flat = torch.addmm(shift.T, bearing, maps.T).T.contiguous()
+    else:
+        flat = torch.addmm(shift, maps, bearing.T)
+    hkl = flat.reshape(3, -1, len(bearing)).transpose(1, 2)
     nodes = torch.ceil(hkl - 0.5)
     return Indices(hkl, nodes, (hkl - nodes).to(work))
 

@@ -96,16 +96,17 @@ class Batch:
                 interrupted: bool = False) -> None:
         """Note images as finished, the oldest first, waiting for all but `leaving` of those being written.
 
-        Of an interrupted batch it is no failure that writing ended too.
+        Of an interrupted batch it is no failure that writing ended too; what comes after that image is made again.
         """
         while self._waiting and (len(self._waiting) > leaving or self._waiting[0][1].done()):
             image, written = self._waiting[0]
             try:
                 manifest.add(image, written.result())
             except (InputError, MemoryError, RuntimeError) as error:
-                if not (interrupted and isinstance(error, BrokenProcessPool)):
-                    self.failed += 1
-                    self.messages.failure(image, _reason(error))
+                if interrupted and isinstance(error, BrokenProcessPool):
+                    return
+                self.failed += 1
+                self.messages.failure(image, _reason(error))
             else:
                 self.finished += 1
             self._waiting.popleft()
