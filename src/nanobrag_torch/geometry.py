@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .constants import DEGREES_PER_RADIAN
-from .physics.singularities import differentiated
+from .recompute import differentiated
 
 
 def radians(degrees: Tensor) -> Tensor:

@@ -17,10 +17,11 @@ from .config import CrystalShape
 from .constants import SMALLEST_NORMAL
 from .fused import CUBIC_LAYERS, SLOPES, TINY, Frame
 from .kernel import Pass, passes
-from .packages import ALONE, Kernels, differentiated
+from .packages import ALONE, Kernels
 from .physics.lattice_factor import ROUND_SCALE, SPOT_SIZE
 from .physics.structure_factor import BORDER, FEWEST_NODES, within_tricubic_range
 from .raster import Raster
+from .recompute import differentiated
 from .scene import Choices, Place, Scene
 from .sums import Sum, direction_sum
 from .views import look
@@ -66,10 +67,10 @@ class Lanes:
         """The same run of another scene."""
         return Lanes(self.kernels, scene, self.choices, self.raster)
 
-    def pixels_per_call(self, differentiated: bool) -> int:
+    def pixels_per_call(self, sloped: bool) -> int:
         """Pixels of a call: bounded by what stays in the processor's cache."""
         lists = self._own_forms is not None and (self.scene.grid is not None or self.shape not in ALONE)
-        if differentiated and not lists:
+        if sloped and not lists:
             return max(1, SLOPED // len(self.passes))
         return max(1, min(PIXELS, SAMPLES[lists] // self.directions))
 

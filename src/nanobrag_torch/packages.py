@@ -27,6 +27,7 @@ from torch import Tensor
 from . import fused
 from .config import CrystalShape
 from .physics import structure_factor
+from .recompute import differentiated
 
 VIEWS, TABLES = "views", "tables"
 SHARED = (VIEWS, TABLES)
@@ -134,7 +135,7 @@ class Kernels:
     def __call__(self, name: str, *operands: Tensor) -> Any:
         """The result of an operation: a tensor, or a tuple of them."""
         package = self._packages[name]
-        if package is None or operands[0].numel() < FEWEST or any(map(differentiated, operands)):
+        if package is None or operands[0].numel() < FEWEST or differentiated(*operands):
             return self.functions[name](*operands)
         return package.run(name, tuple(operand.contiguous() for operand in operands))
 
@@ -165,14 +166,6 @@ def load(precision: str) -> Kernels | None:
     if precision not in PRECISIONS:
         return None
     return _loaded(precision, tuple(map(package_path, (*SHARED, precision))))
-
-
-def differentiated(tensor: Tensor) -> bool:
-    """Whether a derivative is or may be taken through a tensor."""
-    if torch.is_grad_enabled() and tensor.requires_grad or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
-        return True
-    forward_ad = torch.autograd.forward_ad
-    return forward_ad._current_level >= 0 and forward_ad.unpack_dual(tensor).tangent is not None
 
 
 def cache_directory() -> Path:

@@ -65,7 +65,7 @@ def rated_chunks(lanes: Lanes, tangents: Sequence[Tensor | None]) -> Iterator[tu
     moving = Moving(lanes.scene, tangents)
     around, movers = moving.around_sums()
     maps, forms = moving.rates(lambda scene: lanes.of(scene).folded)
-    size = lanes.pixels_per_call(differentiated=True)
+    size = lanes.pixels_per_call(sloped=True)
     for start in range(0, len(lanes.raster), size):
         part = slice(start, min(start + size, len(lanes.raster)))
         views, added = lanes.surroundings(part)

@@ -70,6 +70,17 @@ def _pulled_back(function: Callable[..., Tensor], chosen: tuple[Tensor, ...], gr
                  for tensor, slope in zip(inputs, found, strict=True))
 
 
+def differentiated(*tensors: Tensor) -> bool:
+    """Whether a derivative, forward or backward, is or may be taken through any of them."""
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        return True
+    if any(map(torch._C._functorch.is_functorch_wrapped_tensor, tensors)):
+        return True
+    forward_ad = torch.autograd.forward_ad
+    return forward_ad._current_level >= 0 and any(
+        forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors)
+
+
 def recomputed(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
     """function(*inputs), forgetting everything in between; without a gradient to come it is just called.
 

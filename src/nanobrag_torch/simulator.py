@@ -19,10 +19,10 @@ from .kernel import TILE_ELEMENTS
 from .lanes import Lanes, suits
 from .models import Beam, Crystal, Detector
 from .order import Segment, segments
-from .packages import Kernels, at_hand, differentiated
+from .packages import Kernels, at_hand
 from .quirks import Quirks
 from .raster import Raster
-from .recompute import recomputed
+from .recompute import differentiated, recomputed
 from .scene import Choices, Scene, build_scene, choose
 from .statistics import ImageStatistics, image_statistics
 from .terms import all_terms, interpolated, photons_from_terms
@@ -140,7 +140,7 @@ class Simulator:
         derivatives are taken."""
         models = (self.crystal, self.detector, self.beam)
         tensors = [tensor for model in models for tensor in (*model.parameters(), *model.buffers())]
-        if any(map(differentiated, tensors)):
+        if differentiated(*tensors):
             return None
         short = [tensor.detach().reshape(-1).to(torch.float64) for tensor in tensors if tensor.numel() <= LONG_LIST]
         marks = [(id(tensor), tensor._version) for tensor in tensors if tensor.numel() > LONG_LIST]
@@ -157,10 +157,11 @@ class Simulator:
         cuts = self.segments(scene, lanes)
         self.summary = self._summarise(scene, cuts, kernels)
         parts = ((segment, part) for segment in cuts for part in self._parts(scene, segment, lanes))
-        whole = _gathered if self.device.type != "cpu" or any(map(differentiated, scene.tensors)) else _filled
-        with nullcontext(starmap) if lanes or whole is _gathered else self._spread(scene) as mapping:
-            pixels = self._empty() if whole is _filled else scene.scale.new_empty(0)
-            return raster.image(whole(pixels, self._chunks(scene, parts, lanes, mapping, progress)))
+        gathering = self.device.type != "cpu" or differentiated(*scene.tensors)
+        with nullcontext(starmap) if lanes or gathering else self._spread(scene) as mapping:
+            chunks = self._chunks(scene, parts, lanes, mapping, progress)
+            pixels = _gathered(scene.scale, chunks) if gathering else _filled(self._empty(), chunks)
+            return raster.image(pixels)
 
     def _operands(self, kernels: Kernels, scene: Scene) -> Lanes:
         """Operands of the kernels; those of the last time for the same scene."""
@@ -353,9 +354,9 @@ def _filled(pixels: Tensor, chunks: Iterable[tuple[slice, Tensor]]) -> Tensor:
     return pixels
 
 
-def _gathered(pixels: Tensor, chunks: Iterable[tuple[slice, Tensor]]) -> Tensor:
+def _gathered(like: Tensor, chunks: Iterable[tuple[slice, Tensor]]) -> Tensor:
     """Chunks side by side, as differentiation and tensors of other devices need them."""
-    return torch.cat([pixels, *(values for _, values in chunks)])
+    return torch.cat([like.new_empty(0), *(values for _, values in chunks)])
 
 
 def _same(state: tuple[object, Tensor], other: tuple[object, Tensor]) -> bool:

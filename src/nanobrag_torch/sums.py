@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from .config import CrystalShape
-from .packages import ALONE, Kernels, differentiated
+from .packages import ALONE, Kernels
+from .recompute import differentiated
 from .views import form_slopes, monomials
 
 PIECE = 2**17
@@ -46,7 +47,7 @@ class Sum(NamedTuple):
 
 def direction_sum(kernels: Kernels, shape: CrystalShape, operands: Sum) -> Tensor:
     """Σ over J of form·F_latt²·factor, (P,), as `fused.many_directions`; differentiable in x, y, z, maps and forms."""
-    sloped = any(differentiated(operand) for operand in operands if operand is not None)
+    sloped = differentiated(*(operand for operand in operands if operand is not None))
     return (_DirectionSum.apply if sloped else _DirectionSum.forward)(kernels, shape, *operands)
 
 

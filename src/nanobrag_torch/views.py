@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from .fused import Frame, places
-from .packages import Kernels, differentiated
+from .packages import Kernels
+from .recompute import differentiated
 
 
 class View(NamedTuple):
@@ -28,7 +29,7 @@ class View(NamedTuple):
 
 def look(kernels: Kernels, ordinal: Tensor, frame: Frame) -> View:
     """Where pixels of these numbers (n,) look; differentiable in axes, omega, form and sensor of the frame."""
-    if any(map(differentiated, frame)):
+    if differentiated(*frame):
         return View(*_Look.apply(kernels, ordinal, *frame))
     return View(*kernels("look", ordinal, *frame))
 

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from ..recompute import differentiated
+
 _SERIES_BELOW = 1e-2
 """|argument| under which the direct quotient loses more digits than the truncated series."""
 
@@ -89,9 +91,3 @@ def sinc3(squared: Tensor, *, literal: bool = False) -> Tensor:
 
 def _sum_to(gradient: Tensor, shape: torch.Size) -> Tensor:
     return gradient.sum_to_size(shape) if gradient.shape != shape else gradient
-
-
-def differentiated(*tensors: Tensor) -> bool:
-    """Whether a derivative, forward or backward, is taken through any of them."""
-    return (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-            or any(torch.autograd.forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors))
