@@ -130,6 +130,12 @@ def test_find_by_prefix(tmp_path):
         runs.find(tmp_path, "1999")
 
 
+def test_runs_of_one_second_keep_their_order(tmp_path):
+    opened = [closed(tmp_path, milliseconds / 3_600_000) for milliseconds in (0, 0.1, 250, 999.9)]
+    assert [run.id for run in runs.all_runs(tmp_path)] == opened
+    assert {run_id[:-4] for run_id in opened} == {"20261123T120000Z-"}
+
+
 def test_the_journal_is_one_json_object(tmp_path):
     run = runs.open_run(tmp_path, "engineer", {"text": "é\udcff"})
     assert json.loads((run.folder / "run.json").read_text(errors="surrogateescape"))["schema"] == 1
