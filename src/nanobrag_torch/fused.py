@@ -11,6 +11,8 @@ serves every experiment. `kernel.py` states the same physics in the canonical pr
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -26,6 +28,27 @@ SINPI = {
                     0.07765591227601387),
 }
 """Minimax coefficients of sin(πx)/x in x² for |x| ≤ ½: greatest relative errors 5e-14 and 4e-9."""
+COSPI = {
+    torch.float64: (0.9999999999999981, -4.934802200543686, 4.058712126333295, -1.3352627661817635,
+                    0.23533058831317874, -0.025806531975921563, 0.0019278700526981333, -0.0001004164642205389),
+    torch.float32: (0.999999999779154, -4.934802136928946, 4.058709154763134, -1.3352119493905503, 0.2349370685950865,
+                    -0.024395932097550446),
+}
+"""Coefficients of cos(πx) in x² for |x| ≤ ½: greatest errors 2e-15 and 2e-10."""
+EXP2 = {
+    torch.float64: (1.0, 0.69314718055995, 0.24022650695910097, 0.05550410866444772, 0.009618129107606888,
+                    0.0013333558230164974, 0.0001540354043173605, 1.5252657260200837e-05, 1.321544258792169e-06,
+                    1.0208690299958306e-07, 7.072585949269223e-09),
+    torch.float32: (1.0, 0.6931472067028326, 0.24022650922288757, 0.05550327226670302, 0.009618056678524637,
+                    0.0013400428177615838, 0.0001546144469856913),
+}
+"""Coefficients of 2ˣ for |x| ≤ ½: greatest relative errors 3e-16 and 3e-9."""
+EXPONENT = {torch.float64: (torch.int64, 52, 1023), torch.float32: (torch.int32, 23, 127)}
+"""Whole numbers of the same width, bits below the exponent, and what is added to the exponent."""
+SPHERE_SERIES = (1.0, -1 / 10, 1 / 280, -1 / 15120, 1 / 1330560, -1 / 172972800, 1 / 31135104000)
+"""Coefficients of 3(sin x - x cos x)/x³ in x²; what follows adds 1e-13 at x = 1."""
+SERIES_BELOW = 1.0
+"""Square of the argument under which a sphere's transform is summed as a series."""
 TINY = {torch.float64: 2.0**-300, torch.float32: 2.0**-42}
 """Added to both sines squared: the limit at f = 0; the cube is still a normal number."""
 CUBIC_LAYERS = ((0.0, 0.0, -1 / 3, 1 / 2, -1 / 6), (1.0, 1.0, -1 / 2, -1.0, 1 / 2),
@@ -49,6 +72,14 @@ class Frame(NamedTuple):
     omega: Tensor
     form: Tensor
     sensor: Tensor
+
+
+class Table(NamedTuple):
+    """What nodes hold: values (n,), row by row, bordered; box (6,): index of the first row, column and layer, then
+    their numbers."""
+
+    values: Tensor
+    box: Tensor
 
 
 def places(ordinal: Tensor, raster: Tensor) -> tuple[Tensor, Tensor]:
@@ -106,14 +137,26 @@ def offset(index: Tensor, work: torch.dtype) -> Tensor:
     return (index - torch.round(index)).to(work)
 
 
-def sine_squared(x: Tensor) -> Tensor:
-    """sin²(πx) for |x| ≤ ½."""
-    coefficients = SINPI[x.dtype]
-    squared = x * x
-    value = coefficients[-1] * squared + coefficients[-2]
+def polynomial(coefficients: Sequence[float], x: Tensor) -> Tensor:
+    """Σ coefficients[n]·xⁿ by Horner's rule."""
+    value = coefficients[-1] * x + coefficients[-2]
     for coefficient in coefficients[-3::-1]:
-        value = value * squared + coefficient
-    return torch.square(value * x)
+        value = value * x + coefficient
+    return value
+
+
+def sine(x: Tensor) -> Tensor:
+    """sin(πx) for |x| ≤ ½."""
+    return polynomial(SINPI[x.dtype], x * x) * x
+
+
+def power_of_two(x: Tensor) -> Tensor:
+    """2ˣ for x ≤ 0; the smallest normal number or so where it would be less."""
+    whole, bits, bias = EXPONENT[x.dtype]
+    x = torch.clamp(x, min=1.0 - bias)
+    exponent = torch.round(x)
+    # a number whose fraction is 0, by its bits: the library's functions cost twice as much as everything else here
+    return polynomial(EXP2[x.dtype], x - exponent) * ((exponent.to(whole) + bias) << bits).view(x.dtype)
 
 
 def grating(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> Tensor:
@@ -121,22 +164,23 @@ def grating(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> Tensor:
     numerator = denominator = 1.0
     for axis in range(3):
         phase = lattice[axis] * f[axis]
-        numerator = numerator * (sine_squared(phase - torch.round(phase)) + lattice[3 + axis])
-        denominator = denominator * (sine_squared(f[axis]) + TINY[lattice.dtype])
+        numerator = numerator * (torch.square(sine(phase - torch.round(phase))) + lattice[3 + axis])
+        denominator = denominator * (torch.square(sine(f[axis])) + TINY[lattice.dtype])
     return numerator / denominator
 
 
 def sphere(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> Tensor:
-    """(3(sin x/x - cos x)/x²)² with x² = Σ(Nf)²·fudge·π², by its series below `lattice[13]` (part B §7)."""
+    """(3(sin x/x - cos x)/x²)² with x² = Σ(Nf)²·fudge·π² (part B §7).
+
+    Half turns less than x, both functions change their sign together, which the square forgets.
+    """
     squared = sum(torch.square(f[axis] * lattice[axis]) for axis in range(3)) * lattice[12]
-    near = squared < lattice[13]
-    safe = torch.where(near, torch.ones_like(squared), squared)
-    x = torch.sqrt(safe)
-    direct = 3.0 * (torch.sin(x) / x - torch.cos(x)) / safe
-    s = torch.where(near, squared, torch.zeros_like(squared))
-    series = 1.0 - s / 10.0 * (1.0 - s / 28.0 * (1.0 - s / 54.0 * (1.0 - s / 88.0 * (1.0 - s / 130.0 * (
-        1.0 - s / 180.0)))))
-    return torch.square(torch.where(near, series, direct))
+    near = squared < SERIES_BELOW
+    x = torch.sqrt(torch.where(near, torch.ones_like(squared), squared))
+    turns = x * (1.0 / math.pi)
+    rest = turns - torch.round(turns)
+    direct = 3.0 * (sine(rest) - x * polynomial(COSPI[x.dtype], rest * rest)) / (x * squared)
+    return torch.square(torch.where(near, polynomial(SPHERE_SERIES, squared), direct))
 
 
 def radius_squared(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> Tensor:
@@ -148,7 +192,7 @@ def radius_squared(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> Tensor:
 
 def gaussian(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> Tensor:
     """exp(-radius²) with the steepness in `lattice[12]` (part B §7)."""
-    return torch.exp(-radius_squared(f, lattice))
+    return power_of_two(radius_squared(f, lattice) * (-1.0 / math.log(2.0)))
 
 
 def tophat(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> Tensor:
@@ -158,20 +202,24 @@ def tophat(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> Tensor:
 
 SHAPES = {CrystalShape.SQUARE: grating, CrystalShape.ROUND: sphere, CrystalShape.GAUSS: gaussian,
           CrystalShape.TOPHAT: tophat}
-"""F_latt² of each shape as a function of offsets and lattice (14,): of its own height for `grating`, else 1 at most."""
+"""F_latt² of each shape as a function of offsets and lattice (13,): of its own height for `grating`, else 1 at most."""
 
 
-def spot(shape: CrystalShape, at: tuple[Tensor, Tensor, Tensor], maps: Tensor, lattice: Tensor) -> Tensor:
-    """F_latt² (see `SHAPES`) of directions under affine maps, in the dtype of `lattice`."""
-    h, k, l = indices(*at, maps)  # noqa: E741
+def spot(shape: CrystalShape, hkl: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> Tensor:
+    """F_latt² (see `SHAPES`) at Miller indices, in the dtype of `lattice`."""
+    h, k, l = hkl  # noqa: E741
     return SHAPES[shape]((offset(h, lattice.dtype), offset(k, lattice.dtype), offset(l, lattice.dtype)), lattice)
 
 
-def one_direction(shape: CrystalShape, ordinal: Tensor, total: Tensor, factor: Tensor, frame: Frame, maps: Tensor,
-                  lattice: Tensor) -> Tensor:
-    """total + F_latt²·factor·form·solid angle, each (P,), for the direction of maps (12,)."""
+def one_direction(shape: CrystalShape, ordinal: Tensor, total: Tensor, factor: Tensor | Table, frame: Frame,
+                  maps: Tensor, lattice: Tensor) -> Tensor:
+    """total + F_latt²·factor·form·solid angle, each (P,), for the direction of maps (12,); the factor may be that at
+    the nearest node of a table."""
     x, y, z, inverse = sight(ordinal, frame)
-    intensity = spot(shape, (x, y, z), maps, lattice).to(total.dtype)
+    hkl = indices(x, y, z, maps)
+    if isinstance(factor, Table):
+        factor = nearest(hkl, factor)
+    intensity = spot(shape, hkl, lattice).to(total.dtype)
     return total + intensity * factor * quadratic(frame.form, x, y, z) * solid_angle(frame, inverse)
 
 
@@ -182,7 +230,7 @@ def many_directions(shape: CrystalShape, x: Tensor, y: Tensor, z: Tensor, factor
     Rows by direction let the compiler take pixels side by side and add in registers, for whatever J.
     """
     at = x[:, None], y[:, None], z[:, None]
-    intensity = spot(shape, at, maps.T, lattice)
+    intensity = spot(shape, indices(*at, maps.T), lattice)
     if forms is not None:
         intensity = intensity * quadratic(forms.T, *at).to(lattice.dtype)
     if factor is not None:
@@ -190,33 +238,24 @@ def many_directions(shape: CrystalShape, x: Tensor, y: Tensor, z: Tensor, factor
     return intensity.sum(-1).to(x.dtype)
 
 
-def nearest_along(ordinal: Tensor, frame: Frame, maps: Tensor, table: Tensor, box: Tensor) -> Tensor:
-    """Value of a table (n,) at the node nearest to each pixel's index, (P,); box as for `nearest`."""
-    x, y, z, _ = sight(ordinal, frame)
-    return nearest(indices(x, y, z, maps), table, box)
+def nearest_everywhere(x: Tensor, y: Tensor, z: Tensor, maps: Tensor, table: Table) -> Tensor:
+    """Value of a table at the node nearest to the indices of every direction, (P, J)."""
+    return nearest(indices(x[:, None], y[:, None], z[:, None], maps), table)
 
 
-def nearest_everywhere(x: Tensor, y: Tensor, z: Tensor, maps: Tensor, table: Tensor, box: Tensor) -> Tensor:
-    """The same of many directions, (P, J)."""
-    return nearest(indices(x[:, None], y[:, None], z[:, None], maps), table, box)
-
-
-def nearest(hkl: tuple[Tensor, Tensor, Tensor], table: Tensor, box: Tensor) -> Tensor:
-    """Value of a table at the nearest node, at the border beyond (part B §6.2).
-
-    table (n,): row by row, bordered; box (6,): index of the first row, column and layer, then their numbers.
-    """
+def nearest(hkl: tuple[Tensor, Tensor, Tensor], table: Table) -> Tensor:
+    """Value of a table at the nearest node, at the border beyond (part B §6.2)."""
     place = 0.0
     for axis in range(3):
-        node = torch.ceil(hkl[axis] - 0.5) - box[axis]
-        place = place * box[3 + axis] + torch.clamp(torch.minimum(node, box[3 + axis] - 1.0), min=0.0)
-    return table[place.to(torch.int64)]
+        node = torch.ceil(hkl[axis] - 0.5) - table.box[axis]
+        place = place * table.box[3 + axis] + torch.clamp(torch.minimum(node, table.box[3 + axis] - 1.0), min=0.0)
+    return table.values[place.to(torch.int64)]
 
 
-def cubic_layer(h: Tensor, k: Tensor, l: Tensor, total: Tensor, layer: Tensor, table: Tensor,  # noqa: E741
-                box: Tensor) -> Tensor:
+def cubic_layer(h: Tensor, k: Tensor, l: Tensor, total: Tensor, layer: Tensor, table: Table) -> Tensor:  # noqa: E741
     """total + what one of four layers (see `CUBIC_LAYERS`) adds to the value of a table by 4-point Lagrange
-    interpolation (part B §6.3) at indices (Q,) each, (Q,); table and box as for `nearest`."""
+    interpolation (part B §6.3) at indices (Q,) each, (Q,)."""
+    values, box = table
     h_first, step = _first_node(h, box[0], box[3])
     k_first, k_step = _first_node(k, box[1], box[4])
     l_first, l_step = _first_node(l, box[2], box[5])
@@ -225,7 +264,7 @@ def cubic_layer(h: Tensor, k: Tensor, l: Tensor, total: Tensor, layer: Tensor, t
     for j in range(4):
         row = (h_first + layer[0]) * box[4] + (k_first + j)
         start = torch.clamp((row * box[5] + l_first).to(torch.int64), min=0)
-        plane = plane + k_weights[j] * sum(l_weights[m] * table[start + m] for m in range(4))
+        plane = plane + k_weights[j] * sum(l_weights[m] * values[start + m] for m in range(4))
     return total + (layer[1] + step * (layer[2] + step * (layer[3] + step * layer[4]))) * plane
 
 

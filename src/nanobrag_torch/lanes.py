@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from .config import CrystalShape
-from .constants import SMALLEST_NORMAL
 from .fused import CUBIC_LAYERS, SLOPES, TINY, Frame
 from .kernel import Pass, passes
 from .packages import ALONE, Kernels
@@ -28,8 +27,6 @@ from .views import look
 
 FEW = 2
 """Directions that are cheaper one by one, geometry included, than side by side."""
-SERIES_BELOW = 0.25
-"""Square of the argument under which a round crystal's transform is summed as a series."""
 ROUNDING = 1e-6
 """By how much less than this the kernels' Miller indices differ from those of the program's order."""
 SAMPLES = {False: 2**21, True: 2**18}
@@ -118,12 +115,23 @@ class Lanes:
         own = self._constants[1][:len(ordinal)] if total is None or self._captures else total
         for maps, form in zip(self.maps, self.forms, strict=True):
             posed = frame._replace(form=form)
-            factor = self._factor_along(ordinal, posed, maps, interpolate)
-            own = self.kernels(f"one {self.shape.value}", ordinal, own, factor, *posed, maps, self.lattice)
+            own = self._add_direction(own, ordinal, posed, maps, interpolate)
         if not self._captures:
             return own
         own = own * look(self.kernels, ordinal, frame).capture
         return own if total is None else total + own
+
+    def _add_direction(self, total: Tensor, ordinal: Tensor, frame: Frame, maps: Tensor, interpolate: bool) -> Tensor:
+        """What one direction adds to each pixel (n,)."""
+        operands = *frame, maps, self.lattice
+        if self.scene.grid is not None and not interpolate:
+            table = self._squares, self._box
+            return self.kernels(f"one tabled {self.shape.value}", ordinal, total, *table, *operands)
+        factor = self._constants[2][:len(ordinal)]
+        if interpolate:
+            x, y, z, *_ = look(self.kernels, ordinal, frame)
+            factor = self._factors(x, y, z, maps[:, None], interpolate)[:, 0]
+        return self.kernels(f"one {self.shape.value}", ordinal, total, factor, *operands)
 
     def _view(self, ordinal: Tensor, frame: Frame) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Unit directions x, y, z and weight of a sum over directions, (n,) each."""
@@ -134,7 +142,8 @@ class Lanes:
 
     def operands(self, x: Tensor, y: Tensor, z: Tensor, interpolate: bool = False) -> Sum:
         """What is summed over directions at unit directions x, y, z (n,)."""
-        return Sum(x, y, z, self.maps, self.lattice, self._own_forms, self._factors(x, y, z, interpolate))
+        factors = None if self.scene.grid is None else self._factors(x, y, z, self.maps.T, interpolate)
+        return Sum(x, y, z, self.maps, self.lattice, self._own_forms, factors)
 
     def surroundings(self, part: slice) -> tuple[Tensor, Tensor]:
         """All that photons hold but the sums over directions: x, y, z and weight of every pass's sum (passes, 4, n),
@@ -289,15 +298,13 @@ class Lanes:
 
     @cached_property
     def lattice(self) -> Tensor:
-        """What the shape transform needs, (14,) in the working dtype; see `fused.SHAPES`."""
+        """What the shape transform needs, (13,) in the working dtype; see `fused.SHAPES`."""
         lattice, form = self.scene.lattice, self.scene.lattice.radius_form
         steepness = {CrystalShape.SQUARE: 1.0, CrystalShape.ROUND: math.pi**2, CrystalShape.GAUSS: 2.0 / SPOT_SIZE,
                      CrystalShape.TOPHAT: 1.0 / SPOT_SIZE**2}[self.shape] * lattice.fudge
-        literal = self.choices.quirks.sinc3_cancellation and self.kernels.work is torch.float64
         limits = TINY[self.kernels.work] * lattice.cells * lattice.cells
         entries = (*lattice.cells, *limits, form[0, 0], form[1, 1], form[2, 2], 2.0 * form[0, 1],
-                   2.0 * form[0, 2], 2.0 * form[1, 2], steepness,
-                   torch.full_like(lattice.fudge, SMALLEST_NORMAL if literal else SERIES_BELOW))
+                   2.0 * form[0, 2], 2.0 * form[1, 2], steepness)
         return torch.stack(entries).to(self.kernels.work)
 
     @property
@@ -320,22 +327,10 @@ class Lanes:
     def _squares(self) -> Tensor:
         return torch.square(self.scene.grid.values)
 
-    def _factor_along(self, ordinal: Tensor, frame: Frame, maps: Tensor, interpolate: bool) -> Tensor:
-        """F_cell² (n,) for one direction; 1 where it is the same everywhere."""
-        if self.scene.grid is None:
-            return self._constants[2][:len(ordinal)]
-        nearest = self.kernels("nearest along", ordinal, *frame, maps, self._squares, self._box)
-        if not interpolate:
-            return nearest
-        x, y, z, *_ = look(self.kernels, ordinal, frame)
-        return self._interpolated(self._hkl(x, y, z, maps[:, None]), nearest[:, None])[:, 0]
-
-    def _factors(self, x: Tensor, y: Tensor, z: Tensor, interpolate: bool) -> Tensor | None:
-        """F_cell² (n, J) for all directions."""
-        if self.scene.grid is None:
-            return None
-        nearest = self.kernels("nearest", x, y, z, self.maps.T, self._squares, self._box)
-        return self._interpolated(self._hkl(x, y, z, self.maps.T), nearest) if interpolate else nearest
+    def _factors(self, x: Tensor, y: Tensor, z: Tensor, maps: Tensor, interpolate: bool) -> Tensor:
+        """F_cell² (n, J) of directions under maps (12, J)."""
+        nearest = self.kernels("nearest", x, y, z, maps, self._squares, self._box)
+        return self._interpolated(self._hkl(x, y, z, maps), nearest) if interpolate else nearest
 
     def _interpolated(self, hkl: tuple[Tensor, Tensor, Tensor], nearest: Tensor) -> Tensor:
         """F_cell² by interpolation where the table reaches, else the nearest; all (n, J)."""

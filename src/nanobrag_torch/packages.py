@@ -45,7 +45,7 @@ take factors of 1."""
 
 _SIZES = {
     "pixels": ("P",), "sum": ("P", "J"), "maps": (12, "J"), "map rows": ("J", 12),
-    "form rows": ("J", 7), "map": (12,), "lattice": (14,), "raster": (5,), "axes": (3, 3), "omega": (3,), "form": (7,),
+    "form rows": ("J", 7), "map": (12,), "lattice": (13,), "raster": (5,), "axes": (3, 3), "omega": (3,), "form": (7,),
     "sensor": (7,), "table": ("N",), "box": (6,), "layer": (5,),
 }
 _FRAME = ("raster", "axes", "omega", "form", "sensor")
@@ -82,10 +82,9 @@ def operations(package: str) -> Iterator[Operation]:
         yield Operation("look", _look, ("pixels", *_FRAME), 6)
         return
     if package == TABLES:
-        yield Operation("nearest along", _nearest_along, ("pixels", *_FRAME, "map", "table", "box"))
-        yield Operation("nearest", fused.nearest_everywhere, (*_AT, "maps", "table", "box"))
+        yield Operation("nearest", _nearest, (*_AT, "maps", "table", "box"))
         yield Operation("indices", _indices, (*_AT, "maps"), 3)
-        yield Operation("cubic layer", fused.cubic_layer, (*_AT, "pixels", "layer", "table", "box"))
+        yield Operation("cubic layer", _cubic_layer, (*_AT, "pixels", "layer", "table", "box"))
         return
     for shape in CrystalShape:
         yield Operation(f"many {shape.value}", partial(_many, shape), (*_AT, "map rows", "lattice"))
@@ -93,6 +92,8 @@ def operations(package: str) -> Iterator[Operation]:
                         (*_AT, "sum", "map rows", "form rows", "lattice"))
         if shape in ALONE:
             yield Operation(f"one {shape.value}", partial(_one, shape), (*_AT, *_FRAME, "map", "lattice"))
+            yield Operation(f"one tabled {shape.value}", partial(_one_tabled, shape),
+                            ("pixels", "pixels", "table", "box", *_FRAME, "map", "lattice"))
             yield Operation(f"many posed {shape.value}", partial(_many_posed, shape),
                             (*_AT, "map rows", "form rows", "lattice"))
         if shape in fused.SLOPES:
@@ -284,6 +285,11 @@ def _one(shape: CrystalShape, ordinal: Tensor, total: Tensor, factor: Tensor, *r
     return fused.one_direction(shape, ordinal, total, factor, fused.Frame(*rest[:5]), *rest[5:])
 
 
+def _one_tabled(shape: CrystalShape, ordinal: Tensor, total: Tensor, table: Tensor, box: Tensor,
+                *rest: Tensor) -> Tensor:
+    return fused.one_direction(shape, ordinal, total, fused.Table(table, box), fused.Frame(*rest[:5]), *rest[5:])
+
+
 def _many(shape: CrystalShape, x: Tensor, y: Tensor, z: Tensor, maps: Tensor, lattice: Tensor) -> Tensor:
     return fused.many_directions(shape, x, y, z, None, maps, None, lattice)
 
@@ -300,8 +306,12 @@ def _look(ordinal: Tensor, *frame: Tensor) -> tuple[Tensor, ...]:
     return fused.look(ordinal, fused.Frame(*frame))
 
 
-def _nearest_along(ordinal: Tensor, *operands: Tensor) -> Tensor:
-    return fused.nearest_along(ordinal, fused.Frame(*operands[:5]), *operands[5:])
+def _nearest(x: Tensor, y: Tensor, z: Tensor, maps: Tensor, *table: Tensor) -> Tensor:
+    return fused.nearest_everywhere(x, y, z, maps, fused.Table(*table))
+
+
+def _cubic_layer(h: Tensor, k: Tensor, l: Tensor, total: Tensor, layer: Tensor, *table: Tensor) -> Tensor:  # noqa: E741
+    return fused.cubic_layer(h, k, l, total, layer, fused.Table(*table))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ PIECE = 2**17
 
 
 class Sum(NamedTuple):
-    """Operands of a sum over J directions at P pixels: unit directions x, y, z (P,), maps (J, 12), lattice (14,); forms
+    """Operands of a sum over J directions at P pixels: unit directions x, y, z (P,), maps (J, 12), lattice (13,); forms
     (J, 7), None where all are 1; factors (P, J), None where all are 1, which only sums with forms have."""
 
     x: Tensor
