@@ -29,7 +29,7 @@ FEW = 2
 """Directions that are cheaper one by one, geometry included, than side by side."""
 ROUNDING = 1e-6
 """By how much less than this the kernels' Miller indices differ from those of the program's order."""
-SAMPLES = {False: 2**21, True: 2**18}
+SAMPLES = {False: 2**23, True: 2**18}
 """Pixels x directions of one call; fewer where an array of that size is made."""
 PIXELS = 2**17
 """Most pixels of one call."""

@@ -139,12 +139,14 @@ class Simulator:
         """What a scene is made of: every value but of long lists, which count as changed when written to; None where
         derivatives are taken."""
         models = (self.crystal, self.detector, self.beam)
-        tensors = [tensor for model in models for tensor in (*model.parameters(), *model.buffers())]
+        tensors = [tensor for model in models for tensor in model.fields]
         if differentiated(*tensors):
             return None
-        short = [tensor.detach().reshape(-1).to(torch.float64) for tensor in tensors if tensor.numel() <= LONG_LIST]
+        short = [tensor for tensor in tensors if tensor.numel() <= LONG_LIST]
         marks = [(id(tensor), tensor._version) for tensor in tensors if tensor.numel() > LONG_LIST]
-        return ([model.quirks for model in models], marks, [tensor.shape for tensor in short]), torch.cat(short)
+        with torch.no_grad():
+            values = torch.cat([torch.ravel(tensor) for tensor in short])
+        return ([model.quirks for model in models], marks, [tensor.shape for tensor in short]), values
 
     def run(self, progress: Progress | None = None) -> Tensor:
         """The image in photons per pixel, (spixels, fpixels); 0 outside the region of interest and the mask.
@@ -152,10 +154,9 @@ class Simulator:
         `progress(done, total)` is called after every chunk of pixels.
         """
         scene, raster = self.scene(), self.raster
-        kernels = self.kernels(scene)
-        lanes = None if kernels is None else self._operands(kernels, scene)
+        lanes = self._operands(scene)
         cuts = self.segments(scene, lanes)
-        self.summary = self._summarise(scene, cuts, kernels)
+        self.summary = self._summarise(scene, cuts, lanes)
         parts = ((segment, part) for segment in cuts for part in self._parts(scene, segment, lanes))
         gathering = self.device.type != "cpu" or differentiated(*scene.tensors)
         with nullcontext(starmap) if lanes or gathering else self._spread(scene) as mapping:
@@ -163,12 +164,12 @@ class Simulator:
             pixels = _gathered(scene.scale, chunks) if gathering else _filled(self._empty(), chunks)
             return raster.image(pixels)
 
-    def _operands(self, kernels: Kernels, scene: Scene) -> Lanes:
-        """Operands of the kernels; those of the last time for the same scene."""
-        known = self._lanes
-        if known is not None and known.scene is scene and known.kernels is kernels:
-            return known
-        lanes = Lanes(kernels, scene, self.choices, self.raster)
+    def _operands(self, scene: Scene) -> Lanes | None:
+        """Operands of the compiled kernels, if these do the run; those of the last time for the same scene."""
+        if self._lanes is not None and self._lanes.scene is scene and self.compile != "off":
+            return self._lanes
+        kernels = self.kernels(scene)
+        lanes = None if kernels is None else Lanes(kernels, scene, self.choices, self.raster)
         self._lanes = lanes if self._last is not None and self._last[1] is scene else None
         return lanes
 
@@ -330,11 +331,11 @@ class Simulator:
             for begin in range(0, orientations, wide):
                 yield (slice(first, min(first + tall, sources)), slice(begin, min(begin + wide, orientations)))
 
-    def _summarise(self, scene: Scene, cuts: list[Segment], kernels: Kernels | None) -> RunSummary:
+    def _summarise(self, scene: Scene, cuts: list[Segment], lanes: Lanes | None) -> RunSummary:
         latched = next((cut.start for cut in cuts if cut.latched_at is not None), None)
         stopped = None if latched is None else int(self.raster.indices(slice(latched, latched + 1)))
         return RunSummary(self.choices.oversample, self.choices.steps, len(scene.sources.wavelength),
-                          self.choices.interpolate, stopped, kernels is not None)
+                          self.choices.interpolate, stopped, lanes is not None)
 
 
 def simulate(crystal: Crystal | CrystalConfig, detector: Detector | DetectorConfig,

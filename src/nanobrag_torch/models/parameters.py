@@ -73,7 +73,11 @@ class ContinuousFields(nn.Module):
         return torch.as_tensor(values, dtype=self.dtype, device=self.device)
 
     @property
+    def fields(self) -> list[Tensor]:
+        """Every field that has a value, as it is kept."""
+        return [field for field in (*self._parameters.values(), *self._buffers.values()) if field is not None]
+
+    @property
     def device(self) -> torch.device:
         """Where the fields are."""
-        fields = (*self._parameters.values(), *self._buffers.values())
-        return next((field.device for field in fields if field is not None), self._device)
+        return next((field.device for field in self.fields), self._device)
