@@ -223,14 +223,18 @@ def one_direction(shape: CrystalShape, ordinal: Tensor, total: Tensor, factor: T
     return total + intensity * factor * quadratic(frame.form, x, y, z) * solid_angle(frame, inverse)
 
 
-def many_directions(shape: CrystalShape, x: Tensor, y: Tensor, z: Tensor, factor: Tensor | None, maps: Tensor,
+def many_directions(shape: CrystalShape, x: Tensor, y: Tensor, z: Tensor, factor: Tensor | Table | None, maps: Tensor,
                     forms: Tensor | None, lattice: Tensor) -> Tensor:
-    """Σ over J of form·F_latt²·factor, (P,), at unit directions (P,); maps (J, 12), forms (J, 7), factor (P, J).
+    """Σ over J of form·F_latt²·factor, (P,), at unit directions (P,); maps (J, 12), forms (J, 7), factor (P, J) or that
+    at the nearest node of a table.
 
     Rows by direction let the compiler take pixels side by side and add in registers, for whatever J.
     """
     at = x[:, None], y[:, None], z[:, None]
-    intensity = spot(shape, indices(*at, maps.T), lattice)
+    hkl = indices(*at, maps.T)
+    if isinstance(factor, Table):
+        factor = nearest(hkl, factor)
+    intensity = spot(shape, hkl, lattice)
     if forms is not None:
         intensity = intensity * quadratic(forms.T, *at).to(lattice.dtype)
     if factor is not None:

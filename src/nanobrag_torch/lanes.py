@@ -130,7 +130,7 @@ class Lanes:
         factor = self._constants[2][:len(ordinal)]
         if interpolate:
             x, y, z, *_ = look(self.kernels, ordinal, frame)
-            factor = self._factors(x, y, z, maps[:, None], interpolate)[:, 0]
+            factor = self._factors(x, y, z, maps[:, None])[:, 0]
         return self.kernels(f"one {self.shape.value}", ordinal, total, factor, *operands)
 
     def _view(self, ordinal: Tensor, frame: Frame) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -142,8 +142,10 @@ class Lanes:
 
     def operands(self, x: Tensor, y: Tensor, z: Tensor, interpolate: bool = False) -> Sum:
         """What is summed over directions at unit directions x, y, z (n,)."""
-        factors = None if self.scene.grid is None else self._factors(x, y, z, self.maps.T, interpolate)
-        return Sum(x, y, z, self.maps, self.lattice, self._own_forms, factors)
+        operands = Sum(x, y, z, self.maps, self.lattice, self._own_forms)
+        if interpolate:
+            return operands._replace(factors=self._factors(x, y, z, self.maps.T))
+        return operands if self.scene.grid is None else operands._replace(table=self._squares, box=self._box)
 
     def surroundings(self, part: slice) -> tuple[Tensor, Tensor]:
         """All that photons hold but the sums over directions: x, y, z and weight of every pass's sum (passes, 4, n),
@@ -279,8 +281,8 @@ class Lanes:
     @property
     def _own_forms(self) -> Tensor | None:
         """Forms (J, 7) where every direction has its own; None where that of the frame is all directions'."""
-        alone = len(self.scene.sources.wavelength) == 1 and self.scene.grid is None
-        return None if alone else self.forms
+        listed = self.scene.grid is not None and (self.choices.interpolate or self.shape not in ALONE)
+        return self.forms if listed or len(self.scene.sources.wavelength) > 1 else None
 
     @property
     def _common_form(self) -> Tensor:
@@ -327,13 +329,11 @@ class Lanes:
     def _squares(self) -> Tensor:
         return torch.square(self.scene.grid.values)
 
-    def _factors(self, x: Tensor, y: Tensor, z: Tensor, maps: Tensor, interpolate: bool) -> Tensor:
-        """F_cell² (n, J) of directions under maps (12, J)."""
+    def _factors(self, x: Tensor, y: Tensor, z: Tensor, maps: Tensor) -> Tensor:
+        """F_cell² (n, J) of directions under maps (12, J) by interpolation where the table reaches, else that of the
+        nearest node."""
         nearest = self.kernels("nearest", x, y, z, maps, self._squares, self._box)
-        return self._interpolated(self._hkl(x, y, z, maps), nearest) if interpolate else nearest
-
-    def _interpolated(self, hkl: tuple[Tensor, Tensor, Tensor], nearest: Tensor) -> Tensor:
-        """F_cell² by interpolation where the table reaches, else the nearest; all (n, J)."""
+        hkl = self._hkl(x, y, z, maps)
         grid = self.scene.grid
         flat = tuple(index.reshape(-1) for index in hkl)
         total = torch.zeros_like(flat[0])

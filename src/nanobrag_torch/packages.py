@@ -94,6 +94,8 @@ def operations(package: str) -> Iterator[Operation]:
             yield Operation(f"one {shape.value}", partial(_one, shape), (*_AT, *_FRAME, "map", "lattice"))
             yield Operation(f"one tabled {shape.value}", partial(_one_tabled, shape),
                             ("pixels", "pixels", "table", "box", *_FRAME, "map", "lattice"))
+            yield Operation(f"many tabled {shape.value}", partial(_many_tabled, shape),
+                            (*_AT, "table", "box", "map rows", "lattice"))
             yield Operation(f"many posed {shape.value}", partial(_many_posed, shape),
                             (*_AT, "map rows", "form rows", "lattice"))
         if shape in fused.SLOPES:
@@ -296,6 +298,11 @@ def _many(shape: CrystalShape, x: Tensor, y: Tensor, z: Tensor, maps: Tensor, la
 
 def _many_posed(shape: CrystalShape, x: Tensor, y: Tensor, z: Tensor, *rest: Tensor) -> Tensor:
     return fused.many_directions(shape, x, y, z, None, *rest)
+
+
+def _many_tabled(shape: CrystalShape, x: Tensor, y: Tensor, z: Tensor, table: Tensor, box: Tensor, maps: Tensor,
+                 lattice: Tensor) -> Tensor:
+    return fused.many_directions(shape, x, y, z, fused.Table(table, box), maps, None, lattice)
 
 
 def _indices(x: Tensor, y: Tensor, z: Tensor, maps: Tensor) -> tuple[Tensor, ...]:

@@ -23,7 +23,8 @@ PIECE = 2**17
 
 class Sum(NamedTuple):
     """Operands of a sum over J directions at P pixels: unit directions x, y, z (P,), maps (J, 12), lattice (13,); forms
-    (J, 7), None where all are 1; factors (P, J), None where all are 1, which only sums with forms have."""
+    (J, 7), None where all are 1; factors: none, listed (P, J), or the nearest nodes' values in a table, given as in
+    `fused.Table`. Sums without forms have no listed factors, and tables for the shapes in `ALONE` only."""
 
     x: Tensor
     y: Tensor
@@ -32,11 +33,19 @@ class Sum(NamedTuple):
     lattice: Tensor
     forms: Tensor | None = None
     factors: Tensor | None = None
+    table: Tensor | None = None
+    box: Tensor | None = None
 
     def at(self, part: slice) -> Sum:
         """The same at some of the pixels."""
         factors = None if self.factors is None else self.factors[part]
         return self._replace(x=self.x[part], y=self.y[part], z=self.z[part], factors=factors)
+
+    def listed(self, kernels: Kernels) -> Tensor | None:
+        """The factors (P, J), None where all are 1."""
+        if self.table is None:
+            return self.factors
+        return kernels("nearest", self.x, self.y, self.z, self.maps.T, self.table, self.box)
 
     @property
     def parts(self) -> Iterator[slice]:
@@ -76,14 +85,17 @@ class _DirectionSum(torch.autograd.Function):
     @staticmethod
     def forward(kernels, shape, *entries):
         operands = Sum(*entries)
-        x, y, z, maps, lattice, forms, factors = operands
+        at, (maps, lattice, forms) = operands[:3], operands[3:6]
+        if forms is None and operands.table is None:
+            return kernels(f"many {shape.value}", *at, maps, lattice)
         if forms is None:
-            return kernels(f"many {shape.value}", x, y, z, maps, lattice)
+            return kernels(f"many tabled {shape.value}", *at, operands.table, operands.box, maps, lattice)
+        factors = operands.listed(kernels)
         if factors is None and shape in ALONE:
-            return kernels(f"many posed {shape.value}", x, y, z, maps, forms, lattice)
+            return kernels(f"many posed {shape.value}", *at, maps, forms, lattice)
         if factors is None:
-            factors = torch.ones(len(x), len(maps), dtype=x.dtype, device=x.device)
-        return kernels(f"many weighted {shape.value}", x, y, z, factors, maps, forms, lattice)
+            factors = torch.ones(len(at[0]), len(maps), dtype=maps.dtype, device=maps.device)
+        return kernels(f"many weighted {shape.value}", *at, factors, maps, forms, lattice)
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
@@ -106,10 +118,10 @@ class _DirectionSum(torch.autograd.Function):
                 by_xyz.append(_by_xyz(terms, terms.by_hkl @ _blocks(operands.maps[None, :, :], 3, terms.by_hkl)))
         slopes = torch.cat(by_xyz) * gradient[:, None] if by_xyz else None
         return (None, None, *(None if slopes is None else slopes[:, axis] for axis in range(3)),
-                sum(by_maps) if by_maps else None, None, sum(by_forms) if by_forms else None, None)
+                sum(by_maps) if by_maps else None, None, sum(by_forms) if by_forms else None, None, None, None)
 
     @staticmethod
-    def jvp(ctx, _, __, x_dot, y_dot, z_dot, maps_dot, lattice_dot, forms_dot, factors_dot):
+    def jvp(ctx, _, __, x_dot, y_dot, z_dot, maps_dot, lattice_dot, forms_dot, *factors_dot):
         operands = Sum(*ctx.saved_tensors)
         maps_dot = torch.zeros_like(operands.maps) if maps_dot is None else maps_dot
         by_xyz, rates = direction_rates(ctx.kernels, ctx.shape, operands, maps_dot[None],
@@ -150,11 +162,13 @@ class _Slopes(torch.autograd.Function):
 
 
 def _terms(kernels: Kernels, shape: CrystalShape, piece: Sum) -> _Terms:
-    x, y, z, maps, lattice, forms, factors = piece
+    x, y, z, maps, lattice, forms, *_ = piece
+    factors = piece.listed(kernels)
     by_form, by_hkl = _Slopes.apply(kernels, f"slopes {shape.value}", x, y, z, maps.T, lattice)
     weights = None if forms is None else (monomials(x, y, z).T @ forms.T).to(by_hkl.dtype)
     if factors is not None:
-        by_form, weights = by_form * factors.to(by_form.dtype), weights * factors.to(by_form.dtype)
+        factors = factors.to(by_form.dtype)
+        by_form, weights = by_form * factors, factors if weights is None else weights * factors
     if weights is not None:
         by_hkl = (by_hkl.reshape(len(x), 3, -1) * weights[:, None]).reshape(by_hkl.shape)
     return _Terms(piece, by_form, by_hkl)
@@ -172,7 +186,7 @@ def _maps_gradient(terms: _Terms, gradient: Tensor) -> Tensor:
 
 def _piece_rates(terms: _Terms, maps_rates: Tensor, forms_rates: Tensor | None) -> tuple[Tensor, Tensor]:
     """By the unit direction (p, 3), and along the changes (p, n)."""
-    x, y, z, maps, _, forms, _ = terms.operands
+    x, y, z, maps, *_ = terms.operands
     both = torch.cat((_blocks(maps[None], 3, terms.by_hkl), _blocks(maps_rates, 4, terms.by_hkl)), dim=1)
     turned, moved = (terms.by_hkl @ both).to(x.dtype).split((3, both.shape[1] - 3), dim=1)
     along_x, along_y, along_z, shifted = moved.reshape(len(x), 4, -1).unbind(1)
@@ -191,7 +205,7 @@ def _blocks(maps: Tensor, columns: int, like: Tensor) -> Tensor:
 
 def _by_xyz(terms: _Terms, turned: Tensor) -> Tensor:
     """Derivatives of the sum by the unit direction, (p, 3): of the indices, and of the forms where there are any."""
-    x, y, z, _, _, forms, _ = terms.operands
+    x, y, z, _, _, forms, *_ = terms.operands
     turned = turned.to(x.dtype)
     if forms is None:
         return turned

@@ -85,7 +85,7 @@ class Beside(Executor):
         self._pool.shutdown(wait, cancel_futures=cancel_futures)
 
     def _started(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(self._processes, get_context("spawn"), _end_with_parent)
+        return ProcessPoolExecutor(self._processes, get_context("spawn"), _serve_parent)
 
 
 def writer_processes(images: int, *, noisy: bool) -> int:
@@ -103,8 +103,9 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _end_with_parent() -> None:
-    """End with the process that started this one, however that ends."""
+def _serve_parent() -> None:
+    """End with the process that started this one, however that ends; use only what time it leaves."""
+    os.nice(19)
     def watch() -> None:
         parent_process().join()
         os._exit(1)
