@@ -7,7 +7,9 @@ elements, which costs less than a microsecond each and lets one compilation serv
 
 from __future__ import annotations
 
+import gc
 import hashlib
+import importlib
 import os
 import platform
 import shutil
@@ -16,8 +18,9 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache, partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,9 +32,8 @@ from .config import CrystalShape
 from .physics import structure_factor
 from .recompute import differentiated
 
-VIEWS, TABLES = "views", "tables"
-SHARED = (VIEWS, TABLES)
-WORK = {VIEWS: torch.float64, TABLES: torch.float64, "float64": torch.float64, "mixed": torch.float32}
+SHARED = "shared"
+WORK = {SHARED: torch.float64, "float64": torch.float64, "mixed": torch.float32}
 """Packages: what every precision needs, and each precision with the dtype that follows the reduction of indices."""
 PRECISIONS = ("float64", "mixed")
 PIXELS, DIRECTIONS = 4096, 128
@@ -78,10 +80,8 @@ class Operation(NamedTuple):
 
 def operations(package: str) -> Iterator[Operation]:
     """Everything that a package holds, in its order."""
-    if package == VIEWS:
+    if package == SHARED:
         yield Operation("look", _look, ("pixels", *_FRAME), 6)
-        return
-    if package == TABLES:
         yield Operation("nearest", _nearest, (*_AT, "maps", "table", "box"))
         yield Operation("indices", _indices, (*_AT, "maps"), 3)
         yield Operation("cubic layer", _cubic_layer, (*_AT, "pixels", "layer", "table", "box"))
@@ -129,7 +129,7 @@ class Kernels:
     def __init__(self, precision: str, packages: dict[str, Path] | None = None) -> None:
         self.work = WORK[precision]
         self.functions, self._packages = {}, {}
-        for name in (*SHARED, precision):
+        for name in (SHARED, precision):
             package = Package(name, packages[name]) if packages else None
             for operation in operations(name):
                 self.functions[operation.name] = operation.function
@@ -168,7 +168,7 @@ def load(precision: str) -> Kernels | None:
     """The compiled kernels of a precision if their packages are on disk and run here."""
     if precision not in PRECISIONS:
         return None
-    return _loaded(precision, tuple(map(package_path, (*SHARED, precision))))
+    return _loaded(precision, tuple(map(package_path, (SHARED, precision))))
 
 
 def cache_directory() -> Path:
@@ -202,31 +202,41 @@ def compile_package(package: str, target: Path) -> None:
 
 def missing(precisions: tuple[str, ...] = PRECISIONS) -> list[str]:
     """Packages of these precisions that are not on disk."""
-    return [package for package in (*precisions, *SHARED) if not package_path(package).exists()]
+    return [package for package in (*precisions, SHARED) if not package_path(package).exists()]
 
 
 def warm_up(precisions: tuple[str, ...] = PRECISIONS) -> list[str]:
-    """Make the packages that are missing, each in a process of its own; returns their names.
+    """Make the packages that are missing; returns their names.
 
     Raises `CompilationError` without a compiler, or with its last words.
     """
     wanted = missing(precisions)
     if wanted and shutil.which(_compiler()) is None:
         raise CompilationError(f"expected the C++ compiler {_compiler()} ($CXX) on the path, found none")
-    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for package, words in zip(wanted, pool.map(partial(_compile_apart, scratch), wanted), strict=True):
-            if words:
-                raise CompilationError(f"compiling the {package} kernels failed: {words}")
+    words = _compile_apart(wanted) if wanted else ""
+    if words:
+        raise CompilationError(f"compiling kernels failed: {words}")
     _loaded.cache_clear()
     return wanted
 
 
-def _compile_apart(scratch: str, package: str) -> str:
-    """Compile in a process of its own, so that this one never imports the compiler; its last words if it fails."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "nanobrag_torch.packages", package], check=False, text=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=dict(os.environ, TORCHINDUCTOR_CACHE_DIR=scratch))
+def _compile_apart(wanted: list[str]) -> str:
+    """Compile in another process, so that this one never imports the compiler; its last words if it fails."""
+    with tempfile.TemporaryDirectory() as scratch:
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-m", "nanobrag_torch.packages", *wanted], check=False, text=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=dict(os.environ, TORCHINDUCTOR_CACHE_DIR=scratch))
     return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+
+
+def compile_packages(wanted: list[str]) -> None:
+    """Compile packages side by side, in processes that share what importing the compiler took."""
+    importlib.import_module("torch._inductor.compile_fx")
+    importlib.import_module("torch._inductor.codegen.cpp_wrapper_cpu")
+    # garbage of a compilation is little, and looking for it takes a tenth of the time
+    gc.disable()
+    with ProcessPoolExecutor(os.cpu_count(), get_context("fork")) as pool:
+        list(pool.map(compile_package, wanted, map(package_path, wanted)))
 
 
 _COMPILER_CONFIG = {
@@ -257,7 +267,7 @@ def _loaded(precision: str, paths: tuple[Path, ...]) -> Kernels | None:
     if not all(path.exists() for path in paths):
         return None
     try:
-        return Kernels(precision, dict(zip((*SHARED, precision), paths, strict=True)))
+        return Kernels(precision, dict(zip((SHARED, precision), paths, strict=True)))
     except RuntimeError:
         return None
 
@@ -322,4 +332,4 @@ def _cubic_layer(h: Tensor, k: Tensor, l: Tensor, total: Tensor, layer: Tensor, 
 
 
 if __name__ == "__main__":
-    compile_package(sys.argv[1], package_path(sys.argv[1]))
+    compile_packages(sys.argv[1:])
