@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from .lanes import Lanes
-from .rates import rated_chunks
+from .rates import moved, rated_chunks
 
 if TYPE_CHECKING:
     from .scene import Scene
@@ -72,8 +72,7 @@ def _replaced(fields: Sequence[tuple[nn.Module, str, Tensor]]) -> Iterator[None]
 
 def _moving(scene_of: Callable[[Tensor], tuple[Tensor, ...]], start: Tensor, basis: Tensor) -> list[Tensor | None]:
     """Tangents (n, ...) of every tensor of the scene; None for those that none of the parameters moves."""
-    tangents = torch.func.vmap(lambda direction: torch.func.jvp(scene_of, (start,), (direction,))[1])(basis)
-    return [tangent if bool((tangent != 0).any()) else None for tangent in tangents]
+    return [tangent if bool((tangent != 0).any()) else None for tangent in moved(scene_of, (start,), (basis,))]
 
 
 def _images(simulator: Simulator, scene: Scene, moving: list[Tensor | None], count: int) -> tuple[Tensor, Tensor]:
