@@ -16,7 +16,9 @@ from nanobrag_torch.config import BeamConfig, CrystalConfig, CrystalShape, Detec
 from nanobrag_torch.lanes import Lanes, suits
 from nanobrag_torch.models import Crystal
 from nanobrag_torch.packages import Kernels
+from nanobrag_torch.physics.singularities import sinc3
 from nanobrag_torch.quirks import Quirks
+from nanobrag_torch.rates import moved
 from nanobrag_torch.simulator import Simulator
 from nanobrag_torch.views import look
 
@@ -131,8 +133,43 @@ def test_sine_polynomials_are_as_good_as_they_claim(dtype):
     assert ((slope - torch.pi * torch.cos(torch.pi * x)).abs() <= rough).all()
 
 
+@pytest.mark.parametrize(("dtype", "cosine", "power"), [(torch.float64, 3e-15, 5e-15), (torch.float32, 4e-7, 4e-7)])
+def test_cosine_and_power_are_as_good_as_they_claim(dtype, cosine, power):
+    x = torch.linspace(-0.5, 0.5, 20001, dtype=torch.float64).to(dtype)
+    found = fused.polynomial(fused.COSPI[dtype], x * x).to(torch.float64)
+    assert (found - torch.cos(np.pi * x.to(torch.float64))).abs().max() < cosine
+    x = torch.linspace(-100.0, 0.0, 20001, dtype=torch.float64).to(dtype)
+    expected = torch.exp2(x.to(torch.float64))
+    assert ((fused.power_of_two(x).to(torch.float64) - expected) / expected).abs().max() < power
+    far = fused.power_of_two(torch.tensor([-1e3, -1e9, -1e300], dtype=torch.float64).to(dtype))
+    assert (far >= 0).all() and (far <= 1e-35).all()
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 2e-12), (torch.float32, 3e-6)])
+def test_sphere_is_its_transform_on_either_side_of_the_series(dtype, error):
+    x = torch.cat((torch.linspace(0.01, 3.0, 300, dtype=torch.float64), torch.linspace(3.0, 60.0, 300).double()))
+    one = torch.zeros(13, dtype=dtype)
+    one[0] = one[12] = 1.0
+    found = fused.sphere(tuple(part.to(dtype) for part in (x, 0 * x, 0 * x)), one).to(torch.float64)
+    x = x.to(dtype).to(torch.float64)
+    expected = sinc3(x * x) ** 2
+    assert ((found - expected) * x ** 4).abs().max() < error * 60.0**2
+    assert ((found - expected)[:200] / expected[:200]).abs().max() < error
+    assert fused.sphere((x[:1] * 0, x[:1] * 0, x[:1] * 0), one.to(torch.float64)).item() == 1.0
+
+
+def test_tangents_are_taken_through_a_function():
+    x, y = torch.tensor([1.0, 2.0, 3.0]).double(), torch.tensor(4.0).double()
+    along = torch.tensor([[1.0, 0, 0], [0, 2, 0]]).double(), torch.tensor([0.0, 1.0]).double()
+    square, product, fixed = moved(lambda x, y: (x * x, y * x.sum(), torch.ones(2)), (x, y), along)
+    assert square.tolist() == [[2.0, 0.0, 0.0], [0.0, 8.0, 0.0]]
+    assert product.tolist() == [4.0, 8.0 + 6.0]
+    assert fixed.tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    assert moved(lambda x, y: (torch.ones(2),), (x, y), along)[0].tolist() == [[0.0, 0.0], [0.0, 0.0]]
+
+
 def test_node_itself_gives_the_height_of_the_peak():
-    lattice = torch.zeros(14, dtype=torch.float64)
+    lattice = torch.zeros(13, dtype=torch.float64)
     lattice[:3] = torch.tensor([5.0, 4.0, 7.0])
     lattice[3:6] = fused.TINY[torch.float64] * lattice[:3] ** 2
     zero = torch.zeros(1, dtype=torch.float64)
