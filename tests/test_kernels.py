@@ -165,7 +165,9 @@ def test_tangents_are_taken_through_a_function():
     assert square.tolist() == [[2.0, 0.0, 0.0], [0.0, 8.0, 0.0]]
     assert product.tolist() == [4.0, 8.0 + 6.0]
     assert fixed.tolist() == [[0.0, 0.0], [0.0, 0.0]]
-    assert moved(lambda x, y: (torch.ones(2),), (x, y), along)[0].tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    other = torch.ones(2, requires_grad=True)
+    for still in (torch.ones(2), other):
+        assert moved(lambda x, y, still=still: (still * 2,), (x, y), along)[0].tolist() == [[0.0, 0.0], [0.0, 0.0]]
 
 
 def test_node_itself_gives_the_height_of_the_peak():

@@ -28,12 +28,12 @@ def moved(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor],
         starts = [entry.clone().requires_grad_() for entry in inputs]
         results = function(*starts)
         reached = [result for result in results if result.requires_grad]
-        if not reached:
-            return tuple(result.new_zeros(len(tangents[0]), *result.shape) for result in results)
         cotangents = [torch.ones_like(result, requires_grad=True) for result in reached]
-        pulled = torch.autograd.grad(reached, starts, cotangents, create_graph=True, allow_unused=True)
-    linear = [(back, tangent) for back, tangent in zip(pulled, tangents, strict=True)
-              if back is not None and back.requires_grad]
+        pulled = (torch.autograd.grad(reached, starts, cotangents, create_graph=True, allow_unused=True)
+                  if reached else [None] * len(starts))
+    linear = [(back, tangent) for back, tangent in zip(pulled, tangents, strict=True) if back is not None]
+    if not linear:
+        return tuple(result.new_zeros(len(tangents[0]), *result.shape) for result in results)
     found = iter(torch.autograd.grad([back for back, _ in linear], cotangents, [tangent for _, tangent in linear],
                                      is_grads_batched=True, allow_unused=True, materialize_grads=True))
     return tuple(next(found) if result.requires_grad else result.new_zeros(len(tangents[0]), *result.shape)
@@ -51,11 +51,11 @@ class Moving(NamedTuple):
         entries = self.scene.tensors
         places = [place for place, tangent in enumerate(self.tangents) if tangent is not None]
 
-        def of_moved(*moved: Tensor) -> tuple[Tensor, ...]:
-            chosen = dict(zip(places, moved, strict=True))
-            return function(self.scene.with_tensors(chosen.get(place, entry) for place, entry in enumerate(entries)))
+        def of_moving(*chosen: Tensor) -> tuple[Tensor, ...]:
+            at = dict(zip(places, chosen, strict=True))
+            return function(self.scene.with_tensors(at.get(place, entry) for place, entry in enumerate(entries)))
 
-        return moved(of_moved, [entries[place] for place in places], [self.tangents[place] for place in places])
+        return moved(of_moving, [entries[place] for place in places], [self.tangents[place] for place in places])
 
     def around_sums(self) -> tuple[Moving, Tensor]:
         """How what surrounds the sums is moved, and the numbers (m,) of the parameters that move it."""

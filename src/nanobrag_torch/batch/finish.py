@@ -105,11 +105,11 @@ def _interrupts_held() -> Iterator[None]:
 
 def _serve_parent() -> None:
     """End with the process that started this one, however that ends; use only what time it leaves."""
-    os.nice(19)
     def watch() -> None:
         parent_process().join()
         os._exit(1)
 
+    os.nice(19)
     threading.Thread(target=watch, daemon=True).start()
 
 
