@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad, gradcheck
 
+from nanobrag_torch.config import CrystalShape
 from nanobrag_torch.geometry import norm, unit
+from nanobrag_torch.physics.lattice_factor import Lattice, few, lattice_factor
 from nanobrag_torch.physics.polarization import polarization, polarization_forms
-from nanobrag_torch.physics.singularities import sinc3, sincg
+from nanobrag_torch.physics.singularities import sinc3, sincg, sincg_product
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # by torch's own forward mode
 
@@ -90,6 +92,49 @@ class TestSincg:
         value.sum().backward()
         assert torch.isfinite(value).all() and torch.isfinite(f.grad).all()
         assert value.abs().max() <= 20.0 * (1 + 4 * torch.finfo(dtype).eps)
+
+
+class TestSincgProduct:
+    """The same by its zeros, for whole N."""
+
+    @pytest.mark.parametrize("counts", [(1, 2, 3), (4, 5, 6), (7, 10, 13), (20, 19, 1)])
+    def test_is_the_product_of_the_quotients(self, counts: tuple[int, ...]) -> None:
+        rows = torch.arange(-500, 501, dtype=torch.float64) / 1000
+        f = torch.stack((rows, rows.roll(137), rows.roll(-301)))
+        quotients = math.prod(sincg(along, torch.tensor(float(count), dtype=torch.float64))
+                              for along, count in zip(f, counts, strict=True))
+        greatest = math.prod(counts)
+        torch.testing.assert_close(sincg_product(f, counts), quotients, rtol=1e-13, atol=3e-15 * greatest)
+
+    @pytest.mark.parametrize("count", [2, 3, 6, 9, 20])
+    def test_is_n_at_a_node_and_nothing_at_the_zeros(self, count: int) -> None:
+        f = torch.arange(count // 2 + 1, dtype=torch.float64)[None] / count
+        value = sincg_product(f, (count,))
+        assert value[0] == count and value[1:].abs().max() <= 2e-13
+
+    def test_one_cell_has_no_structure(self) -> None:
+        assert torch.equal(sincg_product(torch.rand(3, 2, 4, dtype=torch.float64) - 0.5, (1, 1, 1)),
+                           torch.ones(2, 4, dtype=torch.float64))
+
+
+class TestFew:
+    """Which crystals are summed by zeros."""
+
+    def test_small_whole_numbers_of_cells(self) -> None:
+        assert few(real(1, 5, 20).detach()) == (1, 5, 20)
+
+    @pytest.mark.parametrize("cells", [(5, 5, 21), (5, 5.5, 5)])
+    def test_no_others(self, cells: tuple[float, ...]) -> None:
+        assert few(real(*cells).detach()) is None
+
+    def test_none_whose_number_is_differentiated(self) -> None:
+        assert few(real(5, 5, 5)) is None
+
+    def test_image_is_the_same_by_either(self) -> None:
+        f, cells = torch.rand(3, 50, 4, dtype=torch.float64) - 0.5, torch.tensor([3.0, 8.0, 20.0], dtype=torch.float64)
+        lattice = Lattice(cells, torch.ones(()), torch.eye(3))
+        torch.testing.assert_close(lattice_factor(CrystalShape.SQUARE, f, lattice._replace(few=few(cells))),
+                                   lattice_factor(CrystalShape.SQUARE, f, lattice), rtol=1e-12, atol=1e-12 * 480)
 
 
 class TestSinc3:

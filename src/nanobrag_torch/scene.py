@@ -15,7 +15,7 @@ from .config import BeamConfig, ConfigError, CrystalShape, SamplingConfig, plain
 from .constants import CLASSICAL_ELECTRON_RADIUS_SQUARED_M2
 from .models import Beam, Cell, Crystal, Detector, DetectorGeometry, Sources
 from .physics.background import water_intensity
-from .physics.lattice_factor import Lattice, radius_form
+from .physics.lattice_factor import Lattice, few, radius_form
 from .physics.polarization import polarization_forms
 from .physics.structure_factor import FactorGrid
 from .quirks import Quirks
@@ -145,7 +145,7 @@ def build_scene(crystal: Crystal, detector: Detector, beam: Beam, choices: Choic
     return Scene(
         geometry, sources, directions, first,
         polarization_forms(sources.incident, beam.polarization_direction(), beam.polarization_factor),
-        Lattice(cells, crystal.fudge, form), crystal.factor_grid(), crystal.default_F,
+        Lattice(cells, crystal.fudge, form, few(cells)), crystal.factor_grid(), crystal.default_F,
         CLASSICAL_ELECTRON_RADIUS_SQUARED_M2 * fluence / choices.steps,
         water_intensity(beam.water_size_um / 1e6, fluence), beam.dmin_A * 1e-10, crystal.phi_angles(),
     ).to(dtype)

@@ -12,8 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..checks import plain3
 from ..config import CrystalShape
-from .singularities import sinc3, sincg
+from ..recompute import differentiated
+from .singularities import sinc3, sincg, sincg_product
 
 ROUND_SCALE = 0.723601254558268
 """Ratio that gives a round crystal's central peak the volume of a sphere (part B §7)."""
@@ -21,13 +23,31 @@ SPOT_SIZE = 0.63
 """Reciprocal-space radius of gauss and tophat spots in units of 1/N (part B §7)."""
 
 
+MOST_ZEROS = 20
+"""Whole cells along an axis up to which a product over the grating factor's zeros costs less than two sines."""
+
+
 class Lattice(NamedTuple):
     """What the shape transform needs: cells (3,), fudge (), and for gauss and tophat the quadratic form (3, 3)
-    whose value at (Δh, Δk, Δl) is the squared radius in units of the spot."""
+    whose value at (Δh, Δk, Δl) is the squared radius in units of the spot; the cells once more if they are `few`."""
 
     cells: Tensor
     fudge: Tensor
     radius_form: Tensor
+    few: tuple[int, ...] | None = None
+
+    def to(self, dtype: torch.dtype) -> Lattice:
+        """The same in another floating dtype."""
+        return Lattice(self.cells.to(dtype), self.fudge.to(dtype), self.radius_form.to(dtype), self.few)
+
+
+def few(cells: Tensor) -> tuple[int, ...] | None:
+    """Cells (3,) as whole numbers if they are small ones, and neither differentiated nor on a device that would have to
+    be waited for."""
+    if differentiated(cells) or cells.device.type != "cpu":
+        return None
+    counts = plain3(cells)
+    return tuple(map(int, counts)) if all(count <= MOST_ZEROS and count == int(count) for count in counts) else None
 
 
 def radius_form(cells: Tensor, reciprocal_axes: Tensor, *, by_volume: bool) -> Tensor:
@@ -40,14 +60,18 @@ def radius_form(cells: Tensor, reciprocal_axes: Tensor, *, by_volume: bool) -> T
     return reciprocal_axes @ reciprocal_axes.T * torch.square(torch.prod(cells))
 
 
-def lattice_factors(f: Tensor, cells: Tensor) -> Tensor:
-    """The grating factors sin(πNf)/sin(πf) along a, b, c, of the shape (3, ...) of f."""
-    return sincg(f, cells.reshape(3, *[1] * (f.ndim - 1)))
+def lattice_factors(f: Tensor, cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The grating factors sin(πNf)/sin(πf) along a, b, c, each (...), at offsets f (3, ...)."""
+    # one axis after the other stays in the processor's cache
+    a, b, c = (sincg(along, count) for along, count in zip(f, cells, strict=True))
+    return a, b, c
 
 
 def lattice_factor(shape: CrystalShape, f: Tensor, lattice: Lattice, *, literal_sinc3: bool = False) -> Tensor:
     """F_latt (...) (dimensionless, up to sign) at offsets f (3, ...) from the nearest node in index units."""
     if shape is CrystalShape.SQUARE:
+        if lattice.few and f.dtype == torch.float64 and not differentiated(f, lattice.cells):
+            return sincg_product(f, lattice.few)
         a, b, c = lattice_factors(f, lattice.cells)
         return a * b * c
     volume = torch.prod(lattice.cells)

