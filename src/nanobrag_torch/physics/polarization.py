@@ -21,11 +21,10 @@ def polarization_forms(incident: Tensor, axis: Tensor, kahn: Tensor) -> Tensor:
 
 def polarization(diffracted: Tensor, forms: Tensor) -> Tensor:
     """Polarisation factor (P, S) of unit directions (P, 3) for every source's symmetric form (S, 3, 3)."""
-    x, y, z = components = diffracted.T
-    half = torch.full((), 0.5, dtype=forms.dtype, device=forms.device)
-    squares = torch.addmm(half, torch.diagonal(forms, dim1=-2, dim2=-1), components * components, alpha=0.5)
-    mixed = torch.stack((forms[:, 0, 1], forms[:, 0, 2], forms[:, 1, 2]), dim=-1)
-    return torch.addmm(squares, mixed, torch.stack((x * y, x * z, y * z))).T
+    x, y, z = diffracted.T
+    xx, yy, zz = 0.5 * torch.diagonal(forms, dim1=-2, dim2=-1).T[..., None]
+    xy, xz, yz = forms[:, 0, 1, None], forms[:, 0, 2, None], forms[:, 1, 2, None]
+    return (0.5 + x * (xx * x + xy * y + xz * z) + y * (yy * y + yz * z) + zz * z * z).T
 
 
 def _outer(v: Tensor) -> Tensor:
