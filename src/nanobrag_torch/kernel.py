@@ -121,7 +121,7 @@ def miller_indices(bearing: Tensor, directions: Directions, work: torch.dtype) -
     if len(maps) < FEWEST_ROWS:
         a, b, c = maps.split(1, dim=1)
         x, y, z = bearing.T
-        flat = a * x + b * y + c * z + shift
+        flat = torch.addcmul(torch.addcmul(torch.addcmul(shift, a, x), b, y), c, z)
     else:
         flat = torch.addmm(shift, maps, bearing.T)
     hkl = flat.reshape(3, -1, len(bearing)).transpose(1, 2)

@@ -23,7 +23,7 @@ SPOT_SIZE = 0.63
 """Reciprocal-space radius of gauss and tophat spots in units of 1/N (part B §7)."""
 
 
-MOST_ZEROS = 20
+MOST_ZEROS = 12
 """Whole cells along an axis up to which a product over the grating factor's zeros costs less than two sines."""
 
 
