@@ -68,13 +68,22 @@ class Moving(NamedTuple):
         movers = torch.stack(moved).any(0).nonzero()[:, 0] if moved else torch.zeros(0, dtype=torch.int64)
         return Moving(scene, [None if tangent is None else tangent[movers] for tangent in tangents]), movers
 
+    @property
+    def still(self) -> Tensor | None:
+        """The direction (3,) in which every index stays 0: that of the only ray, if none of the parameters moves it."""
+        incident = self.scene.sources.incident
+        moved = any(entry is incident and tangent is not None
+                    for entry, tangent in zip(self.scene.tensors, self.tangents, strict=True))
+        return None if moved or len(incident) > 1 else incident[0]
+
 
 class _Rates(NamedTuple):
-    """Rates of a run's operands: maps (n, J, 12), forms (n, J, 7); and of what surrounds the sums of a chunk, those of
-    the m parameters of these numbers: views (m, passes, 4, p), added (m, p)."""
+    """Rates of a run's operands: maps (n, J, 12), forms (n, J, 7), the direction that stays `still`; and of what
+    surrounds the sums of a chunk, those of the m parameters of these numbers: views (m, passes, 4, p), added (m, p)."""
 
     maps: Tensor
     forms: Tensor
+    still: Tensor | None
     movers: Tensor
     views: Tensor
     added: Tensor
@@ -93,7 +102,7 @@ def rated_chunks(lanes: Lanes, tangents: Sequence[Tensor | None]) -> Iterator[tu
             around_rates = around.rates(lambda scene, part=part: lanes.of(scene).surroundings(part))
         else:
             around_rates = views.new_zeros(0, *views.shape), added.new_zeros(0, *added.shape)
-        yield part, *_rated(lanes, views, added, _Rates(maps, forms, movers, *around_rates))
+        yield part, *_rated(lanes, views, added, _Rates(maps, forms, moving.still, movers, *around_rates))
 
 
 def _rated(lanes: Lanes, views: Tensor, added: Tensor, rates: _Rates) -> tuple[Tensor, Tensor]:
@@ -104,9 +113,9 @@ def _rated(lanes: Lanes, views: Tensor, added: Tensor, rates: _Rates) -> tuple[T
         operands = lanes.operands(x, y, z)
         value = direction_sum(lanes.kernels, lanes.shape, operands)
         by_xyz, along = direction_rates(lanes.kernels, lanes.shape, operands, rates.maps,
-                                        None if operands.forms is None else rates.forms)
+                                        None if operands.forms is None else rates.forms, rates.still)
         x_rate, y_rate, z_rate, weight_rate = rates.views[:, step].unbind(1)
-        by_x, by_y, by_z = by_xyz.unbind(1)
+        by_x, by_y, by_z = by_xyz.unbind(0)
         turned = by_x * x_rate + by_y * y_rate + by_z * z_rate
         total = total + weight * value
         found = (found + weight * along).index_add(0, rates.movers, weight * turned + weight_rate * value)

@@ -61,13 +61,13 @@ def direction_sum(kernels: Kernels, shape: CrystalShape, operands: Sum) -> Tenso
 
 
 def direction_rates(kernels: Kernels, shape: CrystalShape, operands: Sum, maps_rates: Tensor,
-                    forms_rates: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Derivatives of a sum: by the unit direction (P, 3), and along n changes of the maps (n, J, 12) and of the forms
-    (n, J, 7), (n, P)."""
-    found = [_piece_rates(_terms(kernels, shape, operands.at(part)), maps_rates, forms_rates)
+                    forms_rates: Tensor | None, still: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Derivatives of a sum: by the unit direction (3, P), and along n changes of the maps (n, J, 12) and of the forms
+    (n, J, 7), (n, P). At a `still` direction (3,) the changes of the maps move no index."""
+    found = [_piece_rates(_terms(kernels, shape, operands.at(part)), maps_rates, forms_rates, still)
              for part in operands.parts]
     by_xyz, rates = zip(*found, strict=True)
-    return torch.cat(by_xyz), torch.cat(rates).T
+    return torch.cat(by_xyz, dim=1), torch.cat(rates, dim=1)
 
 
 class _Terms(NamedTuple):
@@ -115,9 +115,9 @@ class _DirectionSum(torch.autograd.Function):
             if wanted.forms:
                 by_forms.append((monomials(*terms.operands[:3]) * gradient[part] @ terms.by_form.to(gradient.dtype)).T)
             if wanted.x or wanted.y or wanted.z:
-                by_xyz.append(_by_xyz(terms, terms.by_hkl @ _blocks(operands.maps[None, :, :], 3, terms.by_hkl)))
-        slopes = torch.cat(by_xyz) * gradient[:, None] if by_xyz else None
-        return (None, None, *(None if slopes is None else slopes[:, axis] for axis in range(3)),
+                by_xyz.append(_by_xyz(terms, (terms.by_hkl @ _blocks(operands.maps[None], 3, terms.by_hkl).T).T))
+        slopes = torch.cat(by_xyz, dim=1) * gradient if by_xyz else None
+        return (None, None, *(None if slopes is None else slopes[axis] for axis in range(3)),
                 sum(by_maps) if by_maps else None, None, sum(by_forms) if by_forms else None, None, None, None)
 
     @staticmethod
@@ -127,7 +127,7 @@ class _DirectionSum(torch.autograd.Function):
         by_xyz, rates = direction_rates(ctx.kernels, ctx.shape, operands, maps_dot[None],
                                         None if forms_dot is None else forms_dot[None])
         total = rates[0]
-        for slope, rate in zip(by_xyz.unbind(1), (x_dot, y_dot, z_dot), strict=True):
+        for slope, rate in zip(by_xyz.unbind(0), (x_dot, y_dot, z_dot), strict=True):
             total = total if rate is None else total + slope * rate
         return total
 
@@ -184,30 +184,31 @@ def _maps_gradient(terms: _Terms, gradient: Tensor) -> Tensor:
     return found.to(gradient.dtype).reshape(4, 3, -1).permute(2, 1, 0).reshape(-1, 12) * scale
 
 
-def _piece_rates(terms: _Terms, maps_rates: Tensor, forms_rates: Tensor | None) -> tuple[Tensor, Tensor]:
-    """By the unit direction (p, 3), and along the changes (p, n)."""
+def _piece_rates(terms: _Terms, maps_rates: Tensor, forms_rates: Tensor | None,
+                 still: Tensor | None) -> tuple[Tensor, Tensor]:
+    """By the unit direction (3, p), and along the changes (n, p)."""
     x, y, z, maps, *_ = terms.operands
-    both = torch.cat((_blocks(maps[None], 3, terms.by_hkl), _blocks(maps_rates, 4, terms.by_hkl)), dim=1)
-    turned, moved = (terms.by_hkl @ both).to(x.dtype).split((3, both.shape[1] - 3), dim=1)
-    along_x, along_y, along_z, shifted = moved.reshape(len(x), 4, -1).unbind(1)
-    rates = along_x * x[:, None] + along_y * y[:, None] + along_z * z[:, None] + shifted
+    lever = torch.stack((x, y, z, torch.ones_like(x)) if still is None else (x - still[0], y - still[1], z - still[2]))
+    rows = torch.cat((_blocks(maps[None], 3, terms.by_hkl), _blocks(maps_rates, len(lever), terms.by_hkl)))
+    turned, moved = (rows @ terms.by_hkl.T).to(x.dtype).split((3, len(rows) - 3))
+    rates = (moved.reshape(len(lever), -1, len(x)) * lever[:, None]).sum(0)
     if forms_rates is not None:
-        posed = terms.by_form.to(x.dtype) @ forms_rates.permute(1, 2, 0).flatten(1)
-        rates = rates + (posed.reshape(len(x), 7, -1) * monomials(x, y, z).T[:, :, None]).sum(1)
+        posed = forms_rates.transpose(1, 2).flatten(0, 1) @ terms.by_form.to(x.dtype).T
+        rates = rates + (posed.reshape(-1, 7, len(x)) * monomials(x, y, z)).sum(1)
     return _by_xyz(terms, turned), rates
 
 
 def _blocks(maps: Tensor, columns: int, like: Tensor) -> Tensor:
-    """The first columns of maps (n, J, 12), as a matrix (3J, columns·n) to multiply derivatives by h, k, l with."""
+    """The first columns of maps (n, J, 12), as rows (columns·n, 3J) to multiply derivatives by h, k, l with."""
     rows = maps.reshape(len(maps), -1, 3, 4)[..., :columns].permute(3, 0, 2, 1)
-    return rows.reshape(columns * len(maps), -1).to(like.dtype).T
+    return rows.reshape(columns * len(maps), -1).to(like.dtype)
 
 
 def _by_xyz(terms: _Terms, turned: Tensor) -> Tensor:
-    """Derivatives of the sum by the unit direction, (p, 3): of the indices, and of the forms where there are any."""
+    """Derivatives of the sum by the unit direction, (3, p): of the indices, and of the forms where there are any."""
     x, y, z, _, _, forms, *_ = terms.operands
     turned = turned.to(x.dtype)
     if forms is None:
         return turned
     q = terms.by_form.to(x.dtype) @ forms
-    return turned + torch.stack(form_slopes(q.T, x, y, z), dim=1)
+    return turned + torch.stack(form_slopes(q.T, x, y, z))
