@@ -19,7 +19,7 @@ from cli_samples import smv
 from nanobrag_torch.batch.main import main
 
 COMMON = "cell: 50 60 70, default_F: 10, N: 3, detpixels: 16, pixel: 0.1, oversample: 1, mosaic: 0.1"
-LONG = f"options: {{{COMMON}, mosaic_domains: 400}}\nseries: {{phi: {{start: 0, step: 1, count: 40}}}}\n"
+LONG = f"options: {{{COMMON}, mosaic_domains: 1500}}\nseries: {{phi: {{start: 0, step: 1, count: 40}}}}\n"
 
 
 def batch(*words: str, **options) -> subprocess.CompletedProcess:
@@ -139,6 +139,7 @@ class TestDoneAgain:
         write(LONG)
         with started() as first:
             wait_for("image_0001.bin", first)
+            os.kill(first.pid, signal.SIGSTOP)  # however long the other one takes to start
             second = batch("b.yaml")
             assert (second.returncode, second.stdout) == (2, "")
             assert second.stderr == ("nanoBragg-batch: error: b.yaml.finished: expected one process at a time, got "
