@@ -133,7 +133,7 @@ def test_missing_compiler_is_one_line(tmp_path):
 def test_package_name_follows_cache_and_sources(monkeypatch, tmp_path):
     monkeypatch.setenv("NANOBRAG_CACHE", str(tmp_path))
     assert packages.package_path("mixed").parent == tmp_path
-    assert packages.missing(("mixed",)) == ["mixed", "shared"]
+    assert packages.missing(("mixed",)) == ["mixed"]
     monkeypatch.delenv("NANOBRAG_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert packages.package_path("mixed").parent == Path(tmp_path, "nanobrag_torch")
@@ -141,6 +141,5 @@ def test_package_name_follows_cache_and_sources(monkeypatch, tmp_path):
 
 def test_broken_package_is_as_good_as_none(monkeypatch, tmp_path):
     monkeypatch.setenv("NANOBRAG_CACHE", str(tmp_path))
-    for package in ("shared", "float64"):
-        packages.package_path(package).write_bytes(b"not a package")
+    packages.package_path("float64").write_bytes(b"not a package")
     assert packages.load("float64") is None

@@ -1,8 +1,8 @@
 """The fast kernels as compiled packages: made once per machine and precision, kept on disk, loaded in a moment.
 
-A package holds every operation of `operations()`, compiled ahead of time for any number of pixels and directions;
-using it imports no compiler. Each operation has its own dynamic sizes; those that a call does not want get a few
-elements, which costs less than a microsecond each and lets one compilation serve them all.
+The package of a precision holds every operation, compiled ahead of time for any number of pixels and directions; using
+it imports no compiler. Each operation has its own dynamic sizes; those that a call does not want get a few
+elements, which costs about a microsecond each and lets one compilation serve them all.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache, partial
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,10 +33,9 @@ from .config import CrystalShape
 from .physics import structure_factor
 from .recompute import differentiated
 
-SHARED = "shared"
-WORK = {SHARED: torch.float64, "float64": torch.float64, "mixed": torch.float32}
-"""Packages: what every precision needs, and each precision with the dtype that follows the reduction of indices."""
-PRECISIONS = ("float64", "mixed")
+WORK = {"float64": torch.float64, "mixed": torch.float32}
+"""Each precision's dtype after the reduction of indices."""
+PRECISIONS = tuple(WORK)
 PIXELS, DIRECTIONS = 4096, 128
 """Sizes for which the compiler arranges its loops; any size runs."""
 FEWEST = 2
@@ -73,19 +73,17 @@ class Operation(NamedTuple):
         """Which sizes of each operand may change."""
         from torch.export import Dim
 
-        letters = {letter: Dim(f"{letter}_{self.name.replace(' ', '_')}", min=FEWEST, max=2**40) for letter in "PJN"}
+        letters = {letter: Dim(f"{letter}_{self.name.replace(' ', '_')}", min=FEWEST) for letter in "PJN"}
         return tuple({place: letters[size] for place, size in enumerate(_SIZES[operand]) if size in letters} or None
                      for operand in self.operands)
 
 
-def operations(package: str) -> Iterator[Operation]:
+def operations() -> Iterator[Operation]:
     """Everything that a package holds, in its order."""
-    if package == SHARED:
-        yield Operation("look", _look, ("pixels", *_FRAME), 6)
-        yield Operation("nearest", _nearest, (*_AT, "maps", "table", "box"))
-        yield Operation("indices", _indices, (*_AT, "maps"), 3)
-        yield Operation("cubic layer", _cubic_layer, (*_AT, "pixels", "layer", "table", "box"))
-        return
+    yield Operation("look", _look, ("pixels", *_FRAME), 6)
+    yield Operation("nearest", _nearest, (*_AT, "maps", "table", "box"))
+    yield Operation("indices", _indices, (*_AT, "maps"), 3)
+    yield Operation("cubic layer", _cubic_layer, (*_AT, "pixels", "layer", "table", "box"))
     for shape in CrystalShape:
         yield Operation(f"many {shape.value}", partial(_many, shape), (*_AT, "map rows", "lattice"))
         yield Operation(f"many weighted {shape.value}", partial(fused.many_directions, shape),
@@ -103,13 +101,12 @@ def operations(package: str) -> Iterator[Operation]:
 
 
 class Package:
-    """A compiled package, loaded."""
+    """The compiled package of a precision, loaded."""
 
-    def __init__(self, name: str, path: Path) -> None:
-        work = WORK[name]
+    def __init__(self, precision: str, path: Path) -> None:
         self._runner = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)
-        self._idle = {operation.name: operation.example(work, FEWEST, FEWEST) for operation in operations(name)}
-        counts = [operation.results for operation in operations(name)]
+        self._idle = {operation.name: operation.example(WORK[precision], FEWEST, FEWEST) for operation in operations()}
+        counts = [operation.results for operation in operations()]
         self._places = {operation: (sum(counts[:place]), counts[place]) for place, operation in enumerate(self._idle)}
 
     def run(self, name: str, operands: tuple[Tensor, ...]) -> Any:
@@ -121,26 +118,21 @@ class Package:
 
 
 class Kernels:
-    """The operations of one precision: compiled where packages are given, else evaluated eagerly.
+    """The operations of one precision: compiled where a package is given, else evaluated eagerly.
 
     Differentiation, and anything that asks for it, always takes the eager function, which is the same one.
     """
 
-    def __init__(self, precision: str, packages: dict[str, Path] | None = None) -> None:
+    def __init__(self, precision: str, package: Package | None = None) -> None:
         self.work = WORK[precision]
-        self.functions, self._packages = {}, {}
-        for name in (SHARED, precision):
-            package = Package(name, packages[name]) if packages else None
-            for operation in operations(name):
-                self.functions[operation.name] = operation.function
-                self._packages[operation.name] = package
+        self.functions = {operation.name: operation.function for operation in operations()}
+        self._package = package
 
     def __call__(self, name: str, *operands: Tensor) -> Any:
         """The result of an operation: a tensor, or a tuple of them."""
-        package = self._packages[name]
-        if package is None or operands[0].numel() < FEWEST or differentiated(*operands):
+        if self._package is None or operands[0].numel() < FEWEST or differentiated(*operands):
             return self.functions[name](*operands)
-        return package.run(name, tuple(operand.contiguous() for operand in operands))
+        return self._package.run(name, tuple(operand.contiguous() for operand in operands))
 
 
 class CompilationError(Exception):
@@ -165,10 +157,8 @@ def at_hand(precision: str, *, must: bool, worth: bool) -> Kernels | None:
 
 
 def load(precision: str) -> Kernels | None:
-    """The compiled kernels of a precision if their packages are on disk and run here."""
-    if precision not in PRECISIONS:
-        return None
-    return _loaded(precision, tuple(map(package_path, (SHARED, precision))))
+    """The compiled kernels of a precision if their package is on disk and runs here."""
+    return _loaded(precision, package_path(precision)) if precision in PRECISIONS else None
 
 
 def cache_directory() -> Path:
@@ -179,30 +169,32 @@ def cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nanobrag_torch"
 
 
-def package_path(package: str) -> Path:
+def package_path(precision: str) -> Path:
     """The file of a package; its name changes with these sources, torch and the processor."""
-    return cache_directory() / f"{package}-{_fingerprint()}.pt2"
+    return cache_directory() / f"{precision}-{_fingerprint()}.pt2"
 
 
-def compile_package(package: str, target: Path) -> None:
-    """Compile the operations of a package; it takes the place of the target when it is whole."""
-    from torch._inductor import aoti_compile_and_package, config
+def compile_package(precision: str, target: Path) -> None:
+    """Compile the operations of a precision; the package takes the place of the target when it is whole."""
+    from torch._inductor import aot_compile, config
+    from torch._inductor.package import package_aoti
     from torch.export import export
 
-    chosen = list(operations(package))
-    examples = tuple(operation.example(WORK[package], PIXELS + 64 * place, DIRECTIONS + 8 * place)
-                     for place, operation in enumerate(chosen))
+    examples = tuple(tensor for place, operation in enumerate(operations()) for tensor in operation.example(
+        WORK[precision], PIXELS + 64 * place, DIRECTIONS + 8 * place))
+    dynamic = tuple(sizes for operation in operations() for sizes in operation.dynamic())
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     made = target.with_name(f"{target.stem}.{os.getpid()}.pt2")
     with config.patch(_COMPILER_CONFIG), torch.no_grad():
-        program = export(_All(chosen), (examples,), dynamic_shapes=(tuple(each.dynamic() for each in chosen),))
-        aoti_compile_and_package(program, package_path=str(made))
+        open_sizes = export(_Nothing(), (examples,), dynamic_shapes=(dynamic,)).graph
+        files = aot_compile(_graph(WORK[precision], open_sizes), examples, options={"aot_inductor.package": True})
+        package_aoti(str(made), files)
     os.replace(made, target)
 
 
 def missing(precisions: tuple[str, ...] = PRECISIONS) -> list[str]:
-    """Packages of these precisions that are not on disk."""
-    return [package for package in (*precisions, SHARED) if not package_path(package).exists()]
+    """Precisions whose packages are not on disk."""
+    return [precision for precision in precisions if not package_path(precision).exists()]
 
 
 def warm_up(precisions: tuple[str, ...] = PRECISIONS) -> list[str]:
@@ -233,8 +225,9 @@ def compile_packages(wanted: list[str]) -> None:
     """Compile packages side by side, in processes that share what importing the compiler took."""
     importlib.import_module("torch._inductor.compile_fx")
     importlib.import_module("torch._inductor.codegen.cpp_wrapper_cpu")
-    # garbage of a compilation is little, and looking for it takes a tenth of the time
+    # garbage of a compilation is little, and nobody reads where its nodes came from: either takes a tenth of the time
     gc.disable()
+    torch.fx.config.do_not_emit_stack_traces = True
     with ProcessPoolExecutor(os.cpu_count(), get_context("fork")) as pool:
         list(pool.map(compile_package, wanted, map(package_path, wanted)))
 
@@ -248,26 +241,55 @@ _COMPILER_CONFIG = {
     # the processor's own list is believed; trying each instruction set takes seconds
     "cpp.vec_isa_ok": True,
     "assert_indirect_indexing": False,
+    # checks that nothing runs are a third of what calls the loops
+    "aot_inductor.check_lowerbound": False,
+    # two files include torch's headers, which is quicker than preparing them and leaves nothing behind
+    "aot_inductor.precompile_headers": False,
     # half the code to compile: the last few pixels of a call may go one by one
     "cpp.enable_loop_tail_vec": False,
 }
 
 
-class _All(torch.nn.Module):
-    def __init__(self, chosen: list[Operation]) -> None:
-        super().__init__()
-        self.chosen = chosen
+class _Nothing(torch.nn.Module):
+    """What is exported only to learn how operands with open sizes are described."""
 
-    def forward(self, operands: tuple[tuple[Tensor, ...], ...]) -> list[Any]:
-        return [operation.function(*own) for operation, own in zip(self.chosen, operands, strict=True)]
+    def forward(self, operands: tuple[Tensor, ...]) -> Tensor:
+        return operands[0] + 0.0
+
+
+class _All(torch.nn.Module):
+    """All operations side by side, each on operands of its own; their results one after the other."""
+
+    def forward(self, *operands: Tensor) -> tuple[Tensor, ...]:
+        results, left = [], iter(operands)
+        for operation in operations():
+            found = operation.function(*islice(left, len(operation.operands)))
+            results += [found] if operation.results == 1 else found
+        return tuple(results)
+
+
+def _graph(work: torch.dtype, described: torch.fx.Graph) -> torch.fx.GraphModule:
+    """All operations as one graph, for operands as described.
+
+    No operation may read a size: a few elements show all that it does, in a fifth of the time that exporting open sizes
+    takes.
+    """
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    few = [tensor for operation in operations() for tensor in operation.example(work, FEWEST, FEWEST)]
+    module = make_fx(_All())(*few)
+    nodes = (graph.find_nodes(op="placeholder") for graph in (module.graph, described))
+    for traced, known in zip(*nodes, strict=True):
+        traced.meta = known.meta
+    return module
 
 
 @lru_cache
-def _loaded(precision: str, paths: tuple[Path, ...]) -> Kernels | None:
-    if not all(path.exists() for path in paths):
+def _loaded(precision: str, path: Path) -> Kernels | None:
+    if not path.exists():
         return None
     try:
-        return Kernels(precision, dict(zip((SHARED, precision), paths, strict=True)))
+        return Kernels(precision, Package(precision, path))
     except RuntimeError:
         return None
 
