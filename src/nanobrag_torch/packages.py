@@ -238,6 +238,8 @@ _COMPILER_CONFIG = {
     "cpp.enable_floating_point_contract_flag": "fast",
     # the number of threads is that of the run, not of the compilation
     "cpp.dynamic_threads": True,
+    # the loops come out the same without weighing how to arrange them, which goes through each once more
+    "cpp.enable_tiling_heuristics": False,
     # the processor's own list is believed; trying each instruction set takes seconds
     "cpp.vec_isa_ok": True,
     "assert_indirect_indexing": False,
