@@ -225,7 +225,7 @@ def compile_packages(wanted: list[str]) -> None:
     """Compile packages side by side, in processes that share what importing the compiler took."""
     importlib.import_module("torch._inductor.compile_fx")
     importlib.import_module("torch._inductor.codegen.cpp_wrapper_cpu")
-    # garbage of a compilation is little, and nobody reads where its nodes came from: either takes a tenth of the time
+    # garbage of a compilation is little, and nobody reads where its nodes came from: both cost seconds
     gc.disable()
     torch.fx.config.do_not_emit_stack_traces = True
     with ProcessPoolExecutor(os.cpu_count(), get_context("fork")) as pool:
@@ -243,7 +243,7 @@ _COMPILER_CONFIG = {
     # the processor's own list is believed; trying each instruction set takes seconds
     "cpp.vec_isa_ok": True,
     "assert_indirect_indexing": False,
-    # checks that nothing runs are a third of what calls the loops
+    # checks of sizes that nothing runs, and that would have to be compiled
     "aot_inductor.check_lowerbound": False,
     # two files include torch's headers, which is quicker than preparing them and leaves nothing behind
     "aot_inductor.precompile_headers": False,
@@ -273,8 +273,8 @@ class _All(torch.nn.Module):
 def _graph(work: torch.dtype, described: torch.fx.Graph) -> torch.fx.GraphModule:
     """All operations as one graph, for operands as described.
 
-    No operation may read a size: a few elements show all that it does, in a fifth of the time that exporting open sizes
-    takes.
+    No operation may read a size: traced on a few elements it would become a constant. Exporting every operation with
+    open sizes takes five times as long.
     """
     from torch.fx.experimental.proxy_tensor import make_fx
 
