@@ -13,6 +13,7 @@ import pytest
 from trees import SEED, WHO, sh
 
 from nanobrag_loop import cli
+from nanobrag_loop.commands import ledger
 from nanobrag_loop.ledger import edit, model
 from nanobrag_loop.ledger.cst import Document
 
@@ -28,7 +29,7 @@ items:
   ROUTING-LOOP-001:
     - {criterion: 1, kind: path, exists: CLAUDE.md}
 """
-TODAY = datetime.now(UTC).date().isoformat()
+TODAY = "2026-02-03"
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +37,9 @@ def origin(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("commands")
     sh(root, "git", "init", "-q", "-b", "main", ".")
     toy = {"owner": "me/2026-01-01", "criteria": ["x"], "plan": "`plans/active/toy/plan.md`", "priority": "Low"}
-    ledger = edit.add_item(Document.of(SEED), "TOY-1", "A toy", toy)
+    plan = edit.add_item(Document.of(SEED), "TOY-1", "A toy", toy)
     files = {
-        "docs/fix_plan.md": ledger.text, "docs/index.md": "- [rules](../CLAUDE.md)\n",
+        "docs/fix_plan.md": plan.text, "docs/index.md": "- [rules](../CLAUDE.md)\n",
         "CLAUDE.md": "# Rules\n", "plans/gates.yaml": GATES, "plans/active/toy/plan.md": PLAN,
     }  # fmt: skip
     for name, text in files.items():
@@ -58,7 +59,9 @@ def here(origin, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def run(here, capsys):
+def run(here, capsys, monkeypatch):
+    monkeypatch.setattr(ledger, "today", lambda: TODAY)  # a suite that runs over midnight sees one day
+
     def call(*argv: str) -> tuple[int, str, str]:
         code = cli.main(argv)
         shown = capsys.readouterr()
@@ -124,6 +127,11 @@ def test_next(run):
     assert len(out.splitlines()) == 9
     assert f"{ROUTING}: done" in out
     assert json.loads(run("ledger", "next", "--json")[1])["next"] == PERF
+
+
+def test_an_edit_is_dated_by_the_day_in_utc():
+    before = datetime.now(UTC).date().isoformat()
+    assert before <= ledger.today() <= datetime.now(UTC).date().isoformat()
 
 
 def test_edits(here, run):
