@@ -176,7 +176,7 @@ def sphere(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> Tensor:
     """
     squared = sum(torch.square(f[axis] * lattice[axis]) for axis in range(3)) * lattice[12]
     near = squared < SERIES_BELOW
-    x = torch.sqrt(torch.where(near, torch.ones_like(squared), squared))
+    x = torch.sqrt(torch.where(near, 1.0, squared))
     turns = x * (1.0 / math.pi)
     rest = turns - torch.round(turns)
     direct = 3.0 * (sine(rest) - x * polynomial(COSPI[x.dtype], rest * rest)) / (x * squared)

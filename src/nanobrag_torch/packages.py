@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache, partial
 from itertools import islice
@@ -176,7 +176,8 @@ def package_path(precision: str) -> Path:
 
 def compile_package(precision: str, target: Path) -> None:
     """Compile the operations of a precision; the package takes the place of the target when it is whole."""
-    from torch._inductor import aot_compile, config
+    from torch._inductor import config
+    from torch._inductor.compile_fx import compile_fx_aot
     from torch._inductor.package import package_aoti
     from torch.export import export
 
@@ -186,8 +187,9 @@ def compile_package(precision: str, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     made = target.with_name(f"{target.stem}.{os.getpid()}.pt2")
     with config.patch(_COMPILER_CONFIG), torch.no_grad():
-        open_sizes = export(_Nothing(), (examples,), dynamic_shapes=(dynamic,)).graph
-        files = aot_compile(_graph(WORK[precision], open_sizes), examples, options={"aot_inductor.package": True})
+        described = export(_Nothing(), (examples,), dynamic_shapes=(dynamic,)).graph_module
+        files = compile_fx_aot(described, list(examples), partial(_compile_operations, _graph(WORK[precision])),
+                               {"aot_inductor.package": True})
         package_aoti(str(made), files)
     os.replace(made, target)
 
@@ -270,20 +272,24 @@ class _All(torch.nn.Module):
         return tuple(results)
 
 
-def _graph(work: torch.dtype, described: torch.fx.Graph) -> torch.fx.GraphModule:
-    """All operations as one graph, for operands as described.
+def _graph(work: torch.dtype) -> torch.fx.GraphModule:
+    """All operations as one graph.
 
-    No operation may read a size: traced on a few elements it would become a constant. Exporting every operation with
-    open sizes takes five times as long.
+    No operation may read a size: traced on a few elements it would become a constant.
     """
+    from torch._inductor.decomposition import select_decomp_table
     from torch.fx.experimental.proxy_tensor import make_fx
 
     few = [tensor for operation in operations() for tensor in operation.example(work, FEWEST, FEWEST)]
-    module = make_fx(_All())(*few)
-    nodes = (graph.find_nodes(op="placeholder") for graph in (module.graph, described))
-    for traced, known in zip(*nodes, strict=True):
-        traced.meta = known.meta
-    return module
+    return make_fx(_All(), select_decomp_table())(*few)
+
+
+def _compile_operations(module: torch.fx.GraphModule, described: torch.fx.GraphModule, operands: Sequence[Tensor],
+                        **how: Any) -> Any:
+    """Compile the module in place of what was exported, on its operands."""
+    from torch._inductor.compile_fx import compile_fx_inner
+
+    return compile_fx_inner(module, operands, **how)
 
 
 @lru_cache
