@@ -52,6 +52,8 @@ BYTES_PER_ELEMENT = 4096
 """Upper bound on what one pixel x direction keeps alive, tricubic interpolation under differentiation included."""
 FORWARD_BYTES_PER_ELEMENT = 512
 """The same without derivatives."""
+KEPT_BYTES, KEPT_SHARE = 256, 4
+"""What compiled kernels keep of a pixel and pass for their derivative, and the part of the budget that it may take."""
 
 LONG_LIST = 4096
 """Numbers of a field from which it is not compared value by value."""
@@ -252,7 +254,7 @@ class Simulator:
                 yield part, self._chunk(segment, part, None)
 
     def _photons(self, scene: Scene, segment: Segment, part: slice, lanes: Lanes | None) -> Tensor:
-        if lanes is not None and not segment.explicit and not _needs_gradient(scene):
+        if lanes is not None and not segment.explicit and (self._kept(lanes) or not _needs_gradient(scene)):
             return lanes.photons(part, segment.interpolate)
         chunk = self._chunk(segment, part, lanes, recompute_blocks=self._blocks_recomputed(scene))
         if not _needs_gradient(scene):
@@ -308,6 +310,11 @@ class Simulator:
         elements = min(FORWARD_ELEMENTS, self.sampling.memory_budget_bytes // BYTES_PER_ELEMENT)
         even = max(-(-len(self.raster) // FORWARD_CHUNKS), WORTH_CUTTING // self._directions)
         return max(1, min(elements // self._directions, FORWARD_PIXELS, even))
+
+    def _kept(self, lanes: Lanes) -> bool:
+        """Whether memory allows the compiled kernels to keep what a derivative needs of every pixel."""
+        needed = len(self.raster) * len(lanes.passes) * KEPT_BYTES
+        return needed <= self.sampling.memory_budget_bytes // KEPT_SHARE
 
     def _blocks_recomputed(self, scene: Scene) -> bool:
         """Whether the derivative of even a single pixel would keep too much alive."""

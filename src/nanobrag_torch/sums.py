@@ -105,20 +105,21 @@ class _DirectionSum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient):
-        operands = Sum(*ctx.saved_tensors)
-        wanted = Sum(*ctx.needs_input_grad[2:])
+        operands, wanted = Sum(*ctx.saved_tensors), Sum(*ctx.needs_input_grad[2:])
+        levers, turns = _Levers.of(operands, gradient), _blocks(operands.maps[None], 3, operands.lattice)
         by_maps, by_forms, by_xyz = [], [], []
         for part in operands.parts:
             terms = _terms(ctx.kernels, ctx.shape, operands.at(part))
             if wanted.maps:
-                by_maps.append(_maps_gradient(terms, gradient[part]))
+                by_maps.append((levers.rows[:, part] @ terms.by_hkl).to(gradient.dtype))
             if wanted.forms:
                 by_forms.append((monomials(*terms.operands[:3]) * gradient[part] @ terms.by_form.to(gradient.dtype)).T)
             if wanted.x or wanted.y or wanted.z:
-                by_xyz.append(_by_xyz(terms, (terms.by_hkl @ _blocks(operands.maps[None], 3, terms.by_hkl).T).T))
-        slopes = torch.cat(by_xyz, dim=1) * gradient if by_xyz else None
+                by_xyz.append(_by_xyz(terms, (terms.by_hkl @ turns.T).T))
+        slopes = torch.cat(by_xyz, dim=1).to(gradient.dtype) * gradient if by_xyz else None
         return (None, None, *(None if slopes is None else slopes[axis] for axis in range(3)),
-                sum(by_maps) if by_maps else None, None, sum(by_forms) if by_forms else None, None, None, None)
+                levers.maps_gradient(sum(by_maps)) if by_maps else None, None,
+                sum(by_forms) if by_forms else None, None, None, None)
 
     @staticmethod
     def jvp(ctx, _, __, x_dot, y_dot, z_dot, maps_dot, lattice_dot, forms_dot, *factors_dot):
@@ -161,10 +162,32 @@ class _Slopes(torch.autograd.Function):
         return torch.func.jvp(ctx.function, operands, filled)[1]
 
 
+class _Levers(NamedTuple):
+    """What derivatives by h, k and l are multiplied with for the gradient of the maps: x, y, z and 1 times the gradient
+    of the sums, (4, P) in the dtype of the lattice, in units of the greatest. Single precision spans little: the
+    product is that of numbers near 1."""
+
+    rows: Tensor
+    unit: Tensor
+
+    @classmethod
+    def of(cls, operands: Sum, gradient: Tensor) -> _Levers:
+        """For the gradient (P,) of the sums."""
+        x, y, z, *_ = operands
+        rows = torch.stack((x, y, z, torch.ones_like(x))) * gradient
+        unit = torch.clamp(rows.abs().amax(), min=torch.finfo(rows.dtype).tiny)
+        return cls((rows / unit).to(operands.lattice.dtype), unit)
+
+    def maps_gradient(self, product: Tensor) -> Tensor:
+        """Gradient (J, 12) of the maps from the products (4, 3J)."""
+        return product.reshape(4, 3, -1).permute(2, 1, 0).reshape(-1, 12) * self.unit
+
+
 def _terms(kernels: Kernels, shape: CrystalShape, piece: Sum) -> _Terms:
     x, y, z, maps, lattice, forms, *_ = piece
     factors = piece.listed(kernels)
-    by_form, by_hkl = _Slopes.apply(kernels, f"slopes {shape.value}", x, y, z, maps.T, lattice)
+    slopes = _Slopes.apply if differentiated(x, y, z, maps, lattice) else _Slopes.forward
+    by_form, by_hkl = slopes(kernels, f"slopes {shape.value}", x, y, z, maps.T, lattice)
     weights = None if forms is None else (monomials(x, y, z).T @ forms.T).to(by_hkl.dtype)
     if factors is not None:
         factors = factors.to(by_form.dtype)
@@ -172,16 +195,6 @@ def _terms(kernels: Kernels, shape: CrystalShape, piece: Sum) -> _Terms:
     if weights is not None:
         by_hkl = (by_hkl.reshape(len(x), 3, -1) * weights[:, None]).reshape(by_hkl.shape)
     return _Terms(piece, by_form, by_hkl)
-
-
-def _maps_gradient(terms: _Terms, gradient: Tensor) -> Tensor:
-    """Gradient (J, 12) of the maps, given that of the sums (p,)."""
-    x, y, z, *_ = terms.operands
-    rows = torch.stack((x, y, z, torch.ones_like(x))) * gradient
-    # single precision spans little: the product is that of numbers near 1
-    scale = torch.clamp(rows.abs().amax(), min=torch.finfo(rows.dtype).tiny)
-    found = (rows / scale).to(terms.by_hkl.dtype) @ terms.by_hkl
-    return found.to(gradient.dtype).reshape(4, 3, -1).permute(2, 1, 0).reshape(-1, 12) * scale
 
 
 def _piece_rates(terms: _Terms, maps_rates: Tensor, forms_rates: Tensor | None,
@@ -207,7 +220,6 @@ def _blocks(maps: Tensor, columns: int, like: Tensor) -> Tensor:
 def _by_xyz(terms: _Terms, turned: Tensor) -> Tensor:
     """Derivatives of the sum by the unit direction, (3, p): of the indices, and of the forms where there are any."""
     x, y, z, _, _, forms, *_ = terms.operands
-    turned = turned.to(x.dtype)
     if forms is None:
         return turned
     q = terms.by_form.to(x.dtype) @ forms
