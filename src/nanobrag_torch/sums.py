@@ -17,7 +17,7 @@ from .packages import ALONE, Kernels
 from .recompute import differentiated
 from .views import form_slopes, monomials
 
-PIECE = 2**17
+PIECE = 2**18
 """Pixels x directions of which derivatives are listed at once: bounded by what stays in the processor's cache."""
 
 
@@ -107,19 +107,12 @@ class _DirectionSum(torch.autograd.Function):
     def backward(ctx, gradient):
         operands, wanted = Sum(*ctx.saved_tensors), Sum(*ctx.needs_input_grad[2:])
         levers, turns = _Levers.of(operands, gradient), _blocks(operands.maps[None], 3, operands.lattice)
-        by_maps, by_forms, by_xyz = [], [], []
-        for part in operands.parts:
-            terms = _terms(ctx.kernels, ctx.shape, operands.at(part))
-            if wanted.maps:
-                by_maps.append((levers.rows[:, part] @ terms.by_hkl).to(gradient.dtype))
-            if wanted.forms:
-                by_forms.append((monomials(*terms.operands[:3]) * gradient[part] @ terms.by_form.to(gradient.dtype)).T)
-            if wanted.x or wanted.y or wanted.z:
-                by_xyz.append(_by_xyz(terms, (terms.by_hkl @ turns.T).T))
-        slopes = torch.cat(by_xyz, dim=1).to(gradient.dtype) * gradient if by_xyz else None
+        found = [_piece_gradient(_terms(ctx.kernels, ctx.shape, operands.at(part)), wanted, gradient[part],
+                                 levers.rows[:, part], turns) for part in operands.parts]
+        by_maps, by_forms, by_xyz = (None if pieces[0] is None else pieces for pieces in zip(*found, strict=True))
+        slopes = None if by_xyz is None else torch.cat(by_xyz, dim=1).to(gradient.dtype) * gradient
         return (None, None, *(None if slopes is None else slopes[axis] for axis in range(3)),
-                levers.maps_gradient(sum(by_maps)) if by_maps else None, None,
-                sum(by_forms) if by_forms else None, None, None, None)
+                by_maps and levers.maps_gradient(sum(by_maps)), None, by_forms and sum(by_forms), None, None, None)
 
     @staticmethod
     def jvp(ctx, _, __, x_dot, y_dot, z_dot, maps_dot, lattice_dot, forms_dot, *factors_dot):
@@ -195,6 +188,17 @@ def _terms(kernels: Kernels, shape: CrystalShape, piece: Sum) -> _Terms:
     if weights is not None:
         by_hkl = (by_hkl.reshape(len(x), 3, -1) * weights[:, None]).reshape(by_hkl.shape)
     return _Terms(piece, by_form, by_hkl)
+
+
+def _piece_gradient(terms: _Terms, wanted: Sum, gradient: Tensor, levers: Tensor,
+                    turns: Tensor) -> tuple[Tensor | None, ...]:
+    """What is wanted of a piece: products (4, 3J) for the gradient of the maps, gradient (J, 7) of the forms,
+    derivatives of the sum by the unit direction (3, p)."""
+    x, y, z, *_ = terms.operands
+    dtype = gradient.dtype
+    return ((levers @ terms.by_hkl).to(dtype) if wanted.maps else None,
+            (monomials(x, y, z) * gradient @ terms.by_form.to(dtype)).T if wanted.forms else None,
+            _by_xyz(terms, (terms.by_hkl @ turns.T).T) if wanted.x or wanted.y or wanted.z else None)
 
 
 def _piece_rates(terms: _Terms, maps_rates: Tensor, forms_rates: Tensor | None,
