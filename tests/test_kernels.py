@@ -58,11 +58,13 @@ def _table(reach: int = 9) -> SimpleNamespace:
 
 def simulator(mode: str, *, shape: CrystalShape = CrystalShape.SQUARE, quirks: Quirks | None = None,
               compile: str = "off", dtype: str = "float64", **changes: float) -> Simulator:
-    """The experiment of a mode."""
+    """The experiment of a mode, with fields of cell, detector or sampling changed."""
     crystal, detector, beam, sampling = MODES[mode]
-    fields = CELL | {"shape": shape} | crystal | {name: value for name, value in changes.items() if name in CELL}
     table = _table() if sampling else None
-    return Simulator(Crystal(CrystalConfig(**fields), structure_factors=table), DetectorConfig(**DETECTOR | detector),
+    detector = DETECTOR | detector | {name: value for name, value in changes.items() if name in DETECTOR}
+    sampling = sampling | {name: value for name, value in changes.items() if name == "memory_budget_bytes"}
+    fields = CELL | {"shape": shape} | crystal | {name: value for name, value in changes.items() if name in CELL}
+    return Simulator(Crystal(CrystalConfig(**fields), structure_factors=table), DetectorConfig(**detector),
                      BeamConfig(**{"wavelength_A": 1.5} | beam), sampling=SamplingConfig(**sampling), quirks=quirks,
                      dtype=dtype, compile=compile)
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import torch
 
 from nanobrag_torch import packages
 from nanobrag_torch.config import CrystalShape
+from nanobrag_torch.lanes import Lanes
 from nanobrag_torch.packages import PRECISIONS, Kernels
 from nanobrag_torch.quirks import Quirks
 from test_kernels import MODES, by_lanes, simulator
@@ -61,6 +63,34 @@ def test_gradient_through_compiled_kernels(compiled):
                           for field in model.parameters()]
     for expected, gradient in zip(found["off"], found["on"], strict=True):
         torch.testing.assert_close(gradient, expected, rtol=1e-7, atol=1e-9)
+
+
+@needs_compiler
+@pytest.mark.parametrize("mode", ["plain", "domains", "sub-pixels", "layers and domains", "table and domains"])
+def test_what_memory_does_not_hold_is_evaluated_again_for_the_gradient(mode, compiled):
+    found = {}
+    for budget in (2**30, 2**12):
+        experiment = simulator(mode, compile="on", spixels=160, fpixels=160, memory_budget_bytes=budget)
+        experiment.crystal.refine("cell_a", "misset_deg")
+        experiment.detector.refine("distance_mm")
+        kept: dict[int, int] = {}
+        with torch.autograd.graph.saved_tensors_hooks(partial(_weigh, kept), lambda tensor: tensor):
+            image = experiment.run()
+        assert experiment.summary.compiled
+        image.sum().backward()
+        lanes = Lanes(compiled["float64"], experiment.scene(), experiment.choices, experiment.raster)
+        found[budget] = (sum(kept.values()), lanes.kept_bytes, experiment.crystal.cell_a.grad,
+                         experiment.crystal.misset_deg.grad, experiment.detector.distance_mm.grad)
+    (all_kept, most, *gradients), (inputs, _, *again) = found.values()
+    assert inputs < all_kept / 4 < most / 4
+    for expected, gradient in zip(again, gradients, strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-11, atol=1e-12)
+
+
+def _weigh(kept: dict[int, int], tensor: torch.Tensor) -> torch.Tensor:
+    storage = tensor.untyped_storage()
+    kept[storage.data_ptr()] = storage.nbytes()
+    return tensor
 
 
 @pytest.mark.parametrize("compile", ["off", pytest.param("on", marks=needs_compiler)])

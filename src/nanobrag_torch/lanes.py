@@ -35,6 +35,8 @@ PIXELS = 2**17
 """Most pixels of one call."""
 SLOPED = 2**16
 """Most pixels x passes of a call that is differentiated."""
+KEPT_BYTES, KEPT_BYTES_ALONE = 128, 1024
+"""Most that a derivative keeps of a pixel and pass: of all directions side by side, or of each of a few."""
 
 
 def suits(scene: Scene, choices: Choices, moving: Sequence[int] = ()) -> bool:
@@ -70,6 +72,12 @@ class Lanes:
         if sloped and not lists:
             return max(1, SLOPED // len(self.passes))
         return max(1, min(PIXELS, SAMPLES[lists] // self.directions))
+
+    @property
+    def kept_bytes(self) -> int:
+        """Memory that a derivative of the image needs unless pixels are evaluated again for it."""
+        each = self.directions * KEPT_BYTES_ALONE if self._one_by_one else KEPT_BYTES
+        return len(self.raster) * len(self.passes) * each
 
     @property
     def directions(self) -> int:

@@ -52,8 +52,8 @@ BYTES_PER_ELEMENT = 4096
 """Upper bound on what one pixel x direction keeps alive, tricubic interpolation under differentiation included."""
 FORWARD_BYTES_PER_ELEMENT = 512
 """The same without derivatives."""
-KEPT_BYTES, KEPT_SHARE = 256, 4
-"""What compiled kernels keep of a pixel and pass for their derivative, and the part of the budget that it may take."""
+KEPT_SHARE = 4
+"""Part of the budget, as its divisor, up to which all that a derivative with compiled kernels needs is kept."""
 
 LONG_LIST = 4096
 """Numbers of a field from which it is not compared value by value."""
@@ -312,9 +312,8 @@ class Simulator:
         return max(1, min(elements // self._directions, FORWARD_PIXELS, even))
 
     def _kept(self, lanes: Lanes) -> bool:
-        """Whether memory allows the compiled kernels to keep what a derivative needs of every pixel."""
-        needed = len(self.raster) * len(lanes.passes) * KEPT_BYTES
-        return needed <= self.sampling.memory_budget_bytes // KEPT_SHARE
+        """Whether memory allows to keep what a derivative needs of every pixel."""
+        return lanes.kept_bytes <= self.sampling.memory_budget_bytes // KEPT_SHARE
 
     def _blocks_recomputed(self, scene: Scene) -> bool:
         """Whether the derivative of even a single pixel would keep too much alive."""
