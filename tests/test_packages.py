@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from nanobrag_torch import packages
+from nanobrag_torch import kernel_cache
 from nanobrag_torch.config import CrystalShape
+from nanobrag_torch.kernel_cache import PRECISIONS, missing, package_path, warm_up
 from nanobrag_torch.lanes import Lanes
-from nanobrag_torch.packages import PRECISIONS, Kernels
+from nanobrag_torch.packages import Kernels, load
 from nanobrag_torch.quirks import Quirks
 from test_kernels import MODES, by_lanes, simulator
 
@@ -27,8 +28,8 @@ QUIET = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
 @pytest.fixture(scope="module")
 def compiled() -> dict[str, Kernels]:
     """The kernels of every precision; compiled first where `make setup` has not done so."""
-    packages.warm_up()
-    return {precision: packages.load(precision) for precision in PRECISIONS}
+    warm_up()
+    return {precision: load(precision) for precision in PRECISIONS}
 
 
 @needs_compiler
@@ -114,15 +115,15 @@ def test_derivative_images_are_differences_of_images(compile, request):
 @needs_compiler
 def test_nothing_is_compiled_for_another_experiment(compiled, monkeypatch):
     """Twenty experiments that differ in every number: no package is made, none is loaded anew."""
-    monkeypatch.setattr(packages, "_compile_apart", lambda *_: pytest.fail("a compilation"))
-    loaded = packages.load("float64")
+    monkeypatch.setattr(kernel_cache, "_compile_apart", lambda *_: pytest.fail("a compilation"))
+    loaded = load("float64")
     for number in range(20):
         mode = list(MODES)[number % len(MODES)]
         experiment = simulator(mode, compile="on", cell_a=60.0 + number, shape=list(CrystalShape)[number % 4])
         with torch.no_grad():
             experiment.run()
         assert experiment.summary.compiled
-        assert packages.load("float64") is loaded
+        assert load("float64") is loaded
 
 
 @needs_compiler
@@ -162,14 +163,15 @@ def test_missing_compiler_is_one_line(tmp_path):
 
 def test_package_name_follows_cache_and_sources(monkeypatch, tmp_path):
     monkeypatch.setenv("NANOBRAG_CACHE", str(tmp_path))
-    assert packages.package_path("mixed").parent == tmp_path
-    assert packages.missing(("mixed",)) == ["mixed"]
+    assert package_path("mixed").parent == tmp_path
+    assert missing(("mixed",)) == ["mixed"]
     monkeypatch.delenv("NANOBRAG_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert packages.package_path("mixed").parent == Path(tmp_path, "nanobrag_torch")
+    assert package_path("mixed").parent == Path(tmp_path, "nanobrag_torch")
 
 
 def test_broken_package_is_as_good_as_none(monkeypatch, tmp_path):
     monkeypatch.setenv("NANOBRAG_CACHE", str(tmp_path))
-    packages.package_path("float64").write_bytes(b"not a package")
-    assert packages.load("float64") is None
+    package_path("float64").write_bytes(b"not a package")
+    assert load("float64") is None
+    assert missing(("float64",)) == ["float64"]

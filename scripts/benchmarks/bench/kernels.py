@@ -12,17 +12,17 @@ from .record import Report
 
 def make_kernels(report: Report, precisions: Iterable[str]) -> None:
     """Compile the packages that are missing, or note why runs are eager."""
-    from nanobrag_torch import packages
+    from nanobrag_torch import kernel_cache
 
-    wanted = tuple(name for name in precisions if name in packages.PRECISIONS)
+    wanted = tuple(name for name in precisions if name in kernel_cache.PRECISIONS)
     report.summary["compile_s"] = None
     if not allowed():
         report.notes.append("NANOBRAG_COMPILE=off: evaluated eagerly")
         return
     started = time.perf_counter()
     try:
-        made = packages.warm_up(wanted) if wanted else []
-    except packages.CompilationError as error:
+        made = kernel_cache.warm_up(wanted) if wanted else []
+    except kernel_cache.CompilationError as error:
         report.notes.append(f"evaluated eagerly: {error}")
         return
     if made:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from nanobrag_torch import packages
+from nanobrag_torch.kernel_cache import warm_up
 
 from .problem import Problem, samples
 
@@ -28,7 +28,7 @@ def main() -> None:
     report: dict[str, Any] = {"compile_s": None, "made": [], "seconds": [], "compiled": True}
     if job.get("warm_up"):
         started = time.perf_counter()
-        report["made"] = packages.warm_up((job["dtype"],))
+        report["made"] = warm_up((job["dtype"],))
         report["compile_s"] = time.perf_counter() - started
     if job.get("rehearsal"):
         seconds(Problem.of(job["rehearsal"], Path.cwd()), job)

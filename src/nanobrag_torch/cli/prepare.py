@@ -68,7 +68,7 @@ def keep_cache(prepared: Prepared) -> None:
 
 def compile_kernels(option: str, precisions: tuple[str, ...] | None = None) -> list[str]:
     """Make the packages of these precisions (default: all) that are missing; returns their names."""
-    from ..packages import PRECISIONS, CompilationError, missing, warm_up
+    from ..kernel_cache import PRECISIONS, CompilationError, missing, warm_up
 
     chosen = tuple(name for name in precisions or PRECISIONS if name in PRECISIONS)
     if chosen and missing(chosen):

@@ -1,0 +1,125 @@
+"""Compiling: the operations of a precision, as one graph, into a package that runs without a compiler.
+
+`python -m nanobrag_torch.compilation float64 mixed` makes these packages.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch._inductor.codegen.cpp_wrapper_cpu  # before processes are forked: they share what importing it takes
+from torch import Tensor
+from torch._inductor import config
+from torch._inductor.compile_fx import compile_fx_aot, compile_fx_inner
+from torch._inductor.decomposition import select_decomp_table
+from torch._inductor.package import package_aoti
+from torch.export import Dim, export
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from .kernel_cache import package_path
+from .packages import FEWEST, SIZES, WORK, Operation, operations
+
+PIXELS, DIRECTIONS = 4096, 128
+"""Sizes for which the compiler arranges its loops; any size runs."""
+
+COMPILER = {
+    # one loop per operation: nothing between the Miller indices and the sum leaves the registers
+    "realize_opcount_threshold": 200, "realize_acc_reads_threshold": 100,
+    "cpp.enable_floating_point_contract_flag": "fast",
+    # the number of threads is that of the run, not of the compilation
+    "cpp.dynamic_threads": True,
+    # the loops come out the same without weighing how to arrange them, which goes through each once more
+    "cpp.enable_tiling_heuristics": False,
+    # the processor's own list is believed; trying each instruction set takes seconds
+    "cpp.vec_isa_ok": True,
+    "assert_indirect_indexing": False,
+    # checks of sizes that nothing runs, and that would have to be compiled
+    "aot_inductor.check_lowerbound": False,
+    # two files include torch's headers, which is quicker than preparing them and leaves nothing behind
+    "aot_inductor.precompile_headers": False,
+    # half the code to compile: the last few pixels of a call may go one by one
+    "cpp.enable_loop_tail_vec": False,
+}
+"""How inductor, torch's compiler, departs from its defaults."""
+
+
+def compile_packages(wanted: list[str]) -> None:
+    """Compile packages side by side, in processes of their own."""
+    # garbage of a compilation is little, and nobody reads where its nodes came from: both cost seconds
+    gc.disable()
+    torch.fx.config.do_not_emit_stack_traces = True
+    with ProcessPoolExecutor(os.cpu_count(), get_context("fork")) as pool:
+        list(pool.map(compile_package, wanted, map(package_path, wanted)))
+
+
+def compile_package(precision: str, target: Path) -> None:
+    """Compile the operations of a precision; the package takes the place of the target when it is whole.
+
+    What the compiler is given to trace is next to nothing, with operands whose sizes are open; the operations take its
+    place afterwards. Traced there, on open sizes, they would take six seconds.
+    """
+    examples = tuple(tensor for place, operation in enumerate(operations()) for tensor in operation.example(
+        WORK[precision], PIXELS + 64 * place, DIRECTIONS + 8 * place))
+    open_sizes = tuple(sizes for operation in operations() for sizes in _open_sizes(operation))
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    made = target.with_name(f"{target.stem}.{os.getpid()}.pt2")
+    with config.patch(COMPILER), torch.no_grad():
+        nothing = export(_Nothing(), (examples,), dynamic_shapes=(open_sizes,)).graph_module
+        files = compile_fx_aot(nothing, list(examples), partial(_compile_instead, _graph(WORK[precision])),
+                               {"aot_inductor.package": True})
+        package_aoti(str(made), files)
+    os.replace(made, target)
+
+
+def _compile_instead(operations: torch.fx.GraphModule, _: torch.fx.GraphModule, operands: Sequence[Tensor],
+                     **how: Any) -> Any:
+    return compile_fx_inner(operations, operands, **how)
+
+
+class _Nothing(torch.nn.Module):
+    """Takes what all operations take."""
+
+    def forward(self, operands: tuple[Tensor, ...]) -> Tensor:
+        return operands[0] + 0.0
+
+
+def _open_sizes(operation: Operation) -> tuple[dict[int, Dim] | None, ...]:
+    """Which sizes of each operand may be any."""
+    letters = {letter: Dim(f"{letter}_{operation.name.replace(' ', '_')}", min=FEWEST) for letter in "PJN"}
+    return tuple({place: letters[size] for place, size in enumerate(SIZES[operand]) if size in letters} or None
+                 for operand in operation.operands)
+
+
+def _graph(work: torch.dtype) -> torch.fx.GraphModule:
+    """All operations as one graph of what the compiler knows.
+
+    No operation may read a size, nor any that it is decomposed into: traced on a few elements it would become a
+    constant.
+    """
+    few = [tensor for operation in operations() for tensor in operation.example(work, FEWEST, FEWEST)]
+    return make_fx(_All(), select_decomp_table())(*few)
+
+
+class _All(torch.nn.Module):
+    """All operations side by side, each on operands of its own; their results one after the other."""
+
+    def forward(self, *operands: Tensor) -> tuple[Tensor, ...]:
+        results, left = [], iter(operands)
+        for operation in operations():
+            found = operation.function(*islice(left, len(operation.operands)))
+            results += [found] if operation.results == 1 else found
+        return tuple(results)
+
+
+if __name__ == "__main__":
+    compile_packages(sys.argv[1:])

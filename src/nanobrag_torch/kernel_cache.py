@@ -1,0 +1,94 @@
+"""Where compiled kernels are kept, and having them made. Nothing here imports torch: their names are known at once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile
+
+PRECISIONS = ("float64", "mixed")
+"""Those that have compiled kernels, one package each."""
+SOURCES = ("fused.py", "physics/structure_factor.py", "packages.py", "compilation.py")
+"""Modules that packages are made from."""
+
+
+class CompilationError(Exception):
+    """Kernels could not be compiled."""
+
+
+def cache_directory() -> Path:
+    """Where packages are kept: $NANOBRAG_CACHE, or the user's cache folder."""
+    given = os.environ.get("NANOBRAG_CACHE")
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nanobrag_torch"
+
+
+def package_path(precision: str) -> Path:
+    """The file of a package; its name changes with these sources, torch and the processor."""
+    return cache_directory() / f"{precision}-{_fingerprint()}.pt2"
+
+
+def missing(precisions: tuple[str, ...] = PRECISIONS) -> list[str]:
+    """Precisions whose packages are not on disk, or not whole."""
+    return [precision for precision in precisions if not _whole(package_path(precision))]
+
+
+def warm_up(precisions: tuple[str, ...] = PRECISIONS) -> list[str]:
+    """Make the packages that are missing; returns their names.
+
+    Raises `CompilationError` without a compiler, or with its last words.
+    """
+    wanted = missing(precisions)
+    if wanted and shutil.which(_compiler()) is None:
+        raise CompilationError(f"expected the C++ compiler {_compiler()} ($CXX) on the path, found none")
+    words = _compile_apart(wanted) if wanted else ""
+    if words:
+        raise CompilationError(f"compiling kernels failed: {words}")
+    return wanted
+
+
+def _compile_apart(wanted: list[str]) -> str:
+    """Compile in another process, so that this one never imports the compiler; its last words if it fails."""
+    with tempfile.TemporaryDirectory() as scratch:
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-m", "nanobrag_torch.compilation", *wanted], check=False, text=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=dict(os.environ, TORCHINDUCTOR_CACHE_DIR=scratch))
+    return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+
+
+def _whole(path: Path) -> bool:
+    try:
+        with ZipFile(path) as package:
+            return package.testzip() is None
+    except (OSError, BadZipFile):
+        return False
+
+
+@lru_cache
+def _fingerprint() -> str:
+    digest = hashlib.sha256()
+    for source in SOURCES:
+        digest.update((Path(__file__).parent / source).read_bytes())
+    digest.update(f"{metadata.version('torch')} {platform.platform()} {_processor()}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as stream:
+            return next((line for line in stream if line.startswith("flags")), "")
+    except OSError:
+        return platform.processor()
+
+
+def _compiler() -> str:
+    return os.environ.get("CXX", "g++")
