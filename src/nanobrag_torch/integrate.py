@@ -15,7 +15,7 @@ Block = tuple[slice, slice]
 
 
 class EndFactors(NamedTuple):
-    """Factors (P,) applied once to a pixel's sum, 1 where they entered it already (part B §3.8)."""
+    """Factors (P,) applied once to a pixel's sum, () ones where they entered it already (part B §3.8)."""
 
     omega: Tensor
     polar: Tensor
@@ -37,7 +37,7 @@ class Cut(NamedTuple):
 
 
 def photons(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, cut: Cut) -> Tensor:
-    """Photons in each of P pixels, (P,)."""
+    """Photons in each of P pixels, (P,), by numbers as `aim` takes them."""
     total = diffuse = None
     only_first = choices.polar_place is not Place.TERM and not choices.culling
     polarized = scene._replace(polar_forms=scene.polar_forms[:1]) if only_first else scene
@@ -64,13 +64,9 @@ def ray_weights(scene: Scene, choices: Choices, polar: Tensor) -> Tensor:
 
 
 def pass_factor(choices: Choices, look: Aim) -> Tensor:
-    """Factor (P,) common to all contributions of a sub-pixel and layer."""
-    factor = torch.ones_like(look.airpath)
-    if choices.omega_place is Place.TERM:
-        factor = factor * look.omega
-    if choices.capture_place is Place.TERM:
-        factor = factor * look.capture
-    return factor
+    """Factor (P,), or () if it is 1, common to all contributions of a sub-pixel and layer."""
+    factor = look.omega if choices.omega_place is Place.TERM else look.omega.new_ones(())
+    return factor * look.capture if choices.absorbing and choices.capture_place is Place.TERM else factor
 
 
 def combine(scene: Scene, choices: Choices, total: Tensor, diffuse: Tensor | None, ends: EndFactors) -> Tensor:
@@ -132,7 +128,7 @@ class _EndFactorCollector:
         self.seen = any_kept if self.seen is None else self.seen | any_kept
 
     def factors(self) -> EndFactors:
-        one = torch.ones_like(self.omega)
+        one = self.omega.new_ones(())
         return EndFactors(
             self.omega if self.choices.omega_place is Place.END else one,
             self.polar if self.choices.polar_place is Place.END else one,

@@ -34,8 +34,8 @@ class Pass(NamedTuple):
 
 
 class Aim(NamedTuple):
-    """Where P pixels look: coordinates (P,) m, position (P, 3) m, air path (P,) m, unit direction (P, 3), the same
-    from the origin of `Directions` (P, 3), solid angle (P,) sr, captured fraction (P,)."""
+    """Where P pixels look: coordinates m, as given to `aim`, position (P, 3) m, air path (P,) m, unit direction (P, 3),
+    the same from the origin of `Directions` (P, 3), solid angle (P,) sr, captured fraction (P,)."""
 
     fast_m: Tensor
     slow_m: Tensor
@@ -65,7 +65,10 @@ def passes(choices: Choices) -> list[Pass]:
 
 
 def aim(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, step: Pass) -> Aim:
-    """Geometry of pixels (P,) (whole numbers in a float dtype) at one sub-pixel and layer (part B §§3.4 to 3.7)."""
+    """Geometry of pixels (whole numbers in a float dtype) at one sub-pixel and layer (part B §§3.4 to 3.7).
+
+    The numbers are (P,), or a column of slow and a row of fast ones: the pixels of whole rows.
+    """
     geometry = scene.geometry
     sub_size = geometry.pixel_size / choices.oversample
     if choices.oversample > 1:
@@ -74,7 +77,7 @@ def aim(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, step: Pass) 
     position = pixel_positions(geometry, fast_m, slow_m, step.layer, curved=choices.curved,
                                by_lab=choices.quirks.curved_detector)
     airpath = norm(position)
-    diffracted = position / airpath[:, None]
+    diffracted = position / airpath[..., None]
     if choices.absorbing:
         capture = capture_fraction(step.layer, geometry.layer_depth, geometry.attenuation,
                                    parallax(scene, choices, diffracted))
@@ -84,12 +87,13 @@ def aim(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, step: Pass) 
     bearing = diffracted
     if choices.about_beam(diffracted.dtype):
         bearing = deflection(geometry, fast_m, slow_m, step.layer, position, airpath, curved=choices.curved)
-    return Aim(fast_m, slow_m, position, airpath, diffracted, bearing, omega, capture)
+    position, diffracted, bearing = (vectors.flatten(0, -2) for vectors in (position, diffracted, bearing))
+    return Aim(fast_m, slow_m, position, airpath.flatten(), diffracted, bearing, omega.flatten(), capture.flatten())
 
 
 def parallax(scene: Scene, choices: Choices, diffracted: Tensor) -> Tensor:
-    """Cosine (P,) of unit directions (P, 3) to the detector's normal (part B §3.7)."""
-    return torch.ones_like(diffracted[:, 0]) if _facing(choices) else dot(diffracted, scene.geometry.odet)
+    """Cosine (...) of unit directions (..., 3) to the detector's normal (part B §3.7)."""
+    return torch.ones_like(diffracted[..., 0]) if _facing(choices) else dot(diffracted, scene.geometry.odet)
 
 
 def _facing(choices: Choices) -> bool:

@@ -66,6 +66,18 @@ class Raster:
         slow = torch.floor(index / self.width)  # exact below 2^53, and faster than to divide whole numbers
         return slow.to(dtype), (index - slow * self.width).to(dtype)
 
+    def whole_rows(self, pixels: int) -> int:
+        """This many pixels, or somewhat fewer where they then fill rows."""
+        return pixels if self.chosen is not None or pixels < self.columns else pixels - pixels % self.columns
+
+    def grid(self, part: slice, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """The same as a column (m, 1) and a row (1, columns) where the pixels are those of whole rows."""
+        if self.chosen is not None or part.start % self.columns or part.stop % self.columns:
+            return self.coordinates(part, dtype)
+        first, last = part.start // self.columns + self.bottom, part.stop // self.columns + self.bottom
+        return (torch.arange(first, last, dtype=dtype, device=self.device)[:, None],
+                torch.arange(self.left, self.left + self.columns, dtype=dtype, device=self.device)[None])
+
     def position(self, fast: float, slow: float) -> int | None:
         """Number, along the raster, of the rendered pixel that holds a point given in pixels."""
         if not (self.left <= fast < self.left + self.columns and self.bottom <= slow < self.bottom + self.rows):

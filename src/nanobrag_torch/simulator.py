@@ -267,8 +267,9 @@ class Simulator:
         choices, raster = self.choices, self.raster
         if lanes is not None and not segment.explicit:
             return lambda scene: Lanes(lanes.kernels, scene, choices, raster).photons(part, segment.interpolate)
-        slow, fast = raster.coordinates(part, self.geometry_dtype)
         if segment.explicit or choices.running_product:
+            slow, fast = raster.coordinates(part, self.geometry_dtype)
+
             def explicit(scene: Scene) -> Tensor:
                 terms = all_terms(scene, choices, slow, fast, first=segment.first)
                 allowed = interpolated(terms, segment.latched_at) if segment.interpolate else None
@@ -276,9 +277,11 @@ class Simulator:
 
             return explicit
 
+        grid = raster.grid(part, self.geometry_dtype)
+
         def reduced(scene: Scene) -> Tensor:
             cut = Cut(segment.interpolate, self.work_dtype, list(self._blocks(scene)), recompute_blocks)
-            return photons(scene, choices, slow, fast, cut)
+            return photons(scene, choices, *grid, cut)
 
         return reduced
 
@@ -322,7 +325,7 @@ class Simulator:
     def _parts(self, scene: Scene, segment: Segment, lanes: Lanes | None, *,
                sloped: bool = False) -> Iterator[slice]:
         sloped = sloped or _needs_gradient(scene)
-        size = self._pixels_per_chunk(scene, sloped)
+        size = self.raster.whole_rows(self._pixels_per_chunk(scene, sloped))
         if lanes is not None and not segment.explicit:
             size = lanes.pixels_per_call(sloped)
         for start in range(segment.start, segment.stop, size):

@@ -110,7 +110,7 @@ def photons_from_terms(scene: Scene, choices: Choices, terms: list[PassTerms],
         weights = ray_weights(scene, choices, entry.polar)
         factor = pass_factor(choices, entry.look)
         repeats = entry.latt.shape[1] // weights.shape[1]
-        scaled = torch.square(factors * entry.latt) * (factor[:, None] * weights).repeat_interleave(repeats, dim=1)
+        scaled = torch.square(factors * entry.latt) * (factor[..., None] * weights).repeat_interleave(repeats, dim=1)
         contributions.append(torch.where(entry.evaluated, scaled, torch.zeros_like(scaled)))
         running = running_multiplier(choices, entry).repeat_interleave(repeats, dim=1)
         multipliers.append(torch.where(entry.evaluated, running, torch.ones_like(running)))
