@@ -67,6 +67,22 @@ def test_gradient_through_compiled_kernels(compiled):
 
 
 @needs_compiler
+def test_single_precision_is_mixed_rounded(compiled):
+    images, gradients = {}, {}
+    for dtype in ("mixed", "float32"):
+        experiment = simulator("domains", compile="on", dtype=dtype)
+        experiment.crystal.refine("cell_a")
+        images[dtype] = experiment.run()
+        images[dtype].double().square().mean().backward()
+        assert experiment.summary.compiled
+        gradients[dtype] = experiment.crystal.cell_a.grad
+    assert images["float32"].dtype == torch.float32
+    assert torch.equal(images["float32"], images["mixed"].float())
+    # rises and falls of the pixels nearly cancel: 2e-6 from rounding their weights
+    torch.testing.assert_close(gradients["float32"], gradients["mixed"], rtol=5e-6, atol=0.0)
+
+
+@needs_compiler
 @pytest.mark.parametrize("mode", ["plain", "domains", "sub-pixels", "layers and domains", "table and domains"])
 def test_what_memory_does_not_hold_is_evaluated_again_for_the_gradient(mode, compiled):
     found = {}

@@ -20,7 +20,6 @@ from bench.record import Report, Row, Target, extreme, median, ratio
 from bench.workloads import MODES, words, write_inputs
 
 LEAST_GAIN = 50
-NEVER_COMPILED = ("float32",)
 EAGERLY = "evaluated eagerly"
 
 
@@ -70,7 +69,7 @@ class _Cache:
         self.folder, self.device, self.dtype, self.options = folder, device, dtype, options
         self.place = folder / f"{device}-{dtype}"
         self.place.mkdir()
-        self.compiled = device == "cpu" and dtype not in NEVER_COMPILED and obstacle() is None
+        self.compiled = device == "cpu" and obstacle() is None
         self.compile_s: float | None = None
 
     def row(self, sources: int) -> Row:
@@ -134,7 +133,7 @@ def _summarise(report: Report, recompiled: list[int | None]) -> None:
         "other_experiments": len(_experiments(256)),
     }
     if any(row["how"] == EAGERLY for row in report.rows):
-        reason = obstacle() or f"{', '.join(NEVER_COMPILED)} and GPUs have no compiled kernels"
+        reason = obstacle() or "GPUs have no compiled kernels"
         report.notes.append(f"rows evaluated eagerly ({reason}) compile nothing: neither a cold run nor a gain")
     report.targets += [
         Target("gain of a warm instance or process over a cold one", report.summary["worst_warm_over_cold"], ">=",

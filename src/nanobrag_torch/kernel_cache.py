@@ -16,6 +16,8 @@ from zipfile import BadZipFile, ZipFile
 
 PRECISIONS = ("float64", "mixed")
 """Those that have compiled kernels, one package each."""
+SERVING = {"float64": "float64", "mixed": "mixed", "float32": "mixed"}
+"""The package that a run of each precision takes: images in single precision are those of mixed, rounded."""
 SOURCES = ("fused.py", "physics/structure_factor.py", "packages.py", "compilation.py")
 """Modules that packages are made from."""
 

@@ -16,6 +16,7 @@ from .config import BeamConfig, ConfigError, CrystalConfig, DetectorConfig, Samp
 from .derivatives import derivative_images
 from .integrate import Block, Cut, photons
 from .kernel import TILE_ELEMENTS
+from .kernel_cache import SERVING
 from .lanes import Lanes, suits
 from .models import Beam, Crystal, Detector
 from .order import Segment, segments
@@ -82,7 +83,8 @@ class Simulator:
         Models or their configs; `beam_config` is another name for the latter.
     device, dtype
         Where and how precisely pixels are computed: "float64", "mixed" (geometry and Miller indices in float64, the
-        rest in float32) or "float32"; `torch.float64` and `torch.float32` are understood. Set-up is always float64.
+        rest in float32) or "float32", with compiled kernels the image of "mixed", rounded; `torch.float64` and
+        `torch.float32` are understood. Set-up is always float64.
     compile
         "auto": with compiled kernels if they are on disk, or if the run is long enough to wait for a compiler; "on":
         always, made first where they are missing; "off": never. By default what $NANOBRAG_COMPILE says, else "auto".
@@ -128,6 +130,14 @@ class Simulator:
         """Automatic choices of this experiment."""
         return choose(self.crystal, self.detector, self.beam, self.sampling, self.quirks)
 
+    @cached_property
+    def _mixed(self) -> Simulator | None:
+        """The same in mixed precision, whose compiled kernels serve single precision as well."""
+        if self.precision == SERVING[self.precision] or self.compile == "off" or self.device.type != "cpu":
+            return None
+        return Simulator(self.crystal, self.detector, self.beam, sampling=self.sampling, device=self.device,
+                         dtype=SERVING[self.precision], quirks=self.quirks, compile=self.compile)
+
     def scene(self) -> Scene:
         """Tensors of this experiment, in the precision of the geometry; those of the last time if nothing changed."""
         state = self._state()
@@ -155,6 +165,10 @@ class Simulator:
 
         `progress(done, total)` is called after every chunk of pixels.
         """
+        if self._mixed is not None and self._mixed.kernels(self._mixed.scene()) is not None:
+            image = self._mixed.run(progress)
+            self.summary = self._mixed.summary
+            return image.to(self.geometry_dtype)
         scene, raster = self.scene(), self.raster
         lanes = self._operands(scene)
         cuts = self.segments(scene, lanes)

@@ -14,14 +14,14 @@ def make_kernels(report: Report, precisions: Iterable[str]) -> None:
     """Compile the packages that are missing, or note why runs are eager."""
     from nanobrag_torch import kernel_cache
 
-    wanted = tuple(name for name in precisions if name in kernel_cache.PRECISIONS)
+    wanted = tuple(dict.fromkeys(kernel_cache.SERVING[name] for name in precisions))
     report.summary["compile_s"] = None
     if not allowed():
         report.notes.append("NANOBRAG_COMPILE=off: evaluated eagerly")
         return
     started = time.perf_counter()
     try:
-        made = kernel_cache.warm_up(wanted) if wanted else []
+        made = kernel_cache.warm_up(wanted)
     except kernel_cache.CompilationError as error:
         report.notes.append(f"evaluated eagerly: {error}")
         return

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from nanobrag_torch.kernel_cache import warm_up
+from nanobrag_torch.kernel_cache import SERVING, warm_up
 
 from .problem import Problem, samples
 
@@ -28,7 +28,7 @@ def main() -> None:
     report: dict[str, Any] = {"compile_s": None, "made": [], "seconds": [], "compiled": True}
     if job.get("warm_up"):
         started = time.perf_counter()
-        report["made"] = warm_up((job["dtype"],))
+        report["made"] = warm_up((SERVING[job["dtype"]],))
         report["compile_s"] = time.perf_counter() - started
     if job.get("rehearsal"):
         seconds(Problem.of(job["rehearsal"], Path.cwd()), job)
@@ -37,7 +37,8 @@ def main() -> None:
             report["seconds"].append(seconds(problem, job))
         with torch.no_grad():
             simulator = problem.simulator(job["dtype"], compile=job["compile"], device=job.get("device", "cpu"))
-            report["compiled"] &= simulator.kernels(simulator.scene()) is not None
+            simulator.run()
+            report["compiled"] &= simulator.summary.compiled
     report["samples"] = samples(simulator)
     print(json.dumps(report))
 

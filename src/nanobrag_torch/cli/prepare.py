@@ -68,13 +68,13 @@ def keep_cache(prepared: Prepared) -> None:
 
 def compile_kernels(option: str, precisions: tuple[str, ...] | None = None) -> list[str]:
     """Make the packages of these precisions (default: all) that are missing; returns their names."""
-    from ..kernel_cache import PRECISIONS, CompilationError, missing, warm_up
+    from ..kernel_cache import PRECISIONS, SERVING, CompilationError, missing, warm_up
 
-    chosen = tuple(name for name in precisions or PRECISIONS if name in PRECISIONS)
-    if chosen and missing(chosen):
+    chosen = tuple(SERVING[name] for name in precisions or PRECISIONS)
+    if missing(chosen):
         print("nanoBragg: note: compiling kernels, once on this machine; this takes a minute", file=sys.stderr)
     try:
-        return warm_up(chosen) if chosen else []
+        return warm_up(chosen)
     except CompilationError as error:
         raise InputError(f"{option}: {error}") from None
 
