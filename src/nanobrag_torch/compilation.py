@@ -47,6 +47,8 @@ COMPILER = {
     "aot_inductor.check_lowerbound": False,
     # two files include torch's headers, which is quicker than preparing them and leaves nothing behind
     "aot_inductor.precompile_headers": False,
+    # what calls the loops, quick to compile and as quick a call as by O1; O0 would double a call's cost
+    "aot_inductor.compile_wrapper_opt_level": "Og",
     # half the code to compile: the last few pixels of a call may go one by one
     "cpp.enable_loop_tail_vec": False,
 }
