@@ -58,4 +58,6 @@ class Clock:
 
 
 if __name__ == "__main__":
-    main()
+    from nanobrag_torch.process import whole_process
+
+    whole_process(main)
