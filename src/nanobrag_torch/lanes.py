@@ -31,7 +31,7 @@ ROUNDING = 1e-6
 """By how much less than this the kernels' Miller indices differ from those of the program's order."""
 SAMPLES = {False: 2**23, True: 2**18}
 """Pixels x directions of one call; fewer where an array of that size is made."""
-PIXELS = 2**17
+PIXELS = 2**18
 """Most pixels of one call."""
 SLOPED = 2**16
 """Most pixels x passes of a call that is differentiated."""
@@ -340,14 +340,17 @@ class Lanes:
     def _factors(self, x: Tensor, y: Tensor, z: Tensor, maps: Tensor) -> Tensor:
         """F_cell² (n, J) of directions under maps (12, J) by interpolation where the table reaches, else that of the
         nearest node."""
-        nearest = self.kernels("nearest", x, y, z, maps, self._squares, self._box)
         hkl = self._hkl(x, y, z, maps)
-        grid = self.scene.grid
         flat = tuple(index.reshape(-1) for index in hkl)
         total = torch.zeros_like(flat[0])
         for layer in self._layers.unbind(0):
-            total = self.kernels("cubic layer", *flat, total, layer, grid.values, self._box)
-        return torch.where(within_tricubic_range(grid, *hkl), torch.square(total).reshape(nearest.shape), nearest)
+            total = self.kernels("cubic layer", *flat, total, layer, self.scene.grid.values, self._box)
+        cubic = torch.square(total).reshape(hkl[0].shape)
+        # where the first refusal ends it for good, interpolated pixels are those before, whose indices are all allowed
+        if self.choices.quirks.interpolation_latch or not self._near_end(hkl):
+            return cubic
+        nearest = self.kernels("nearest", x, y, z, maps, self._squares, self._box)
+        return torch.where(within_tricubic_range(self.scene.grid, *hkl), cubic, nearest)
 
     def _hkl(self, x: Tensor, y: Tensor, z: Tensor, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self.kernels("indices", x, y, z, maps)
@@ -361,6 +364,9 @@ class Lanes:
         beyond."""
         ordinal, first = self._ordinals(part)
         x, y, z, *_ = look(self.kernels, ordinal, self._summed(step)._replace(raster=self._raster_at(first)))
-        axes = zip(self._hkl(x, y, z, self.maps.T), self.scene.grid.low, self.scene.grid.high, strict=True)
+        return self._near_end(self._hkl(x, y, z, self.maps.T))
+
+    def _near_end(self, hkl: tuple[Tensor, Tensor, Tensor]) -> bool:
+        axes = zip(hkl, self.scene.grid.low, self.scene.grid.high, strict=True)
         return any(bool(index.max() > high - 2.0 - ROUNDING) or bool(index.min() < low + 2.0 + ROUNDING)
                    for index, low, high in axes)
