@@ -46,10 +46,16 @@ EXP2 = {
 EXPONENT = {torch.float64: (torch.int64, 52, 1023), torch.float32: (torch.int32, 23, 127)}
 """Whole numbers of the same width, bits below the exponent, and what is added to the exponent."""
 LOG2_E = 1.0 / math.log(2.0)
-SPHERE_SERIES = (1.0, -1 / 10, 1 / 280, -1 / 15120, 1 / 1330560, -1 / 172972800, 1 / 31135104000)
-"""Coefficients of 3(sin x - x cos x)/x³ in x²; what follows adds 1e-13 at x = 1."""
-SERIES_BELOW = 1.0
-"""Square of the argument under which a sphere's transform is summed as a series."""
+GREATEST = 1023.0
+"""Exponent of the greatest power of two that a float64 holds."""
+SPHERE = {dtype: (tuple(c * 3 / math.pi**3 for c in SINPI[dtype]), tuple(c * 3 / math.pi**2 for c in COSPI[dtype]))
+          for dtype in SINPI}
+"""The same two, times what a sphere's transform takes of each."""
+SPHERE_SERIES = tuple(c * math.pi**(2 * n) for n, c in enumerate(
+    (1.0, -1 / 10, 1 / 280, -1 / 15120, 1 / 1330560, -1 / 172972800, 1 / 31135104000)))
+"""Coefficients of 3(sin πt - πt cos πt)/(πt)³ in t²; what follows adds 1e-13 at πt = 1."""
+SERIES_BELOW = math.pi**-2
+"""t² under which a sphere's transform is summed as a series."""
 TINY = {torch.float64: 2.0**-300, torch.float32: 2.0**-42}
 """Added to both sines squared: the limit at f = 0; the cube is still a normal number."""
 CUBIC_LAYERS = ((0.0, 0.0, -1 / 3, 1 / 2, -1 / 6), (1.0, 1.0, -1 / 2, -1.0, 1 / 2),
@@ -115,7 +121,8 @@ def solid_angle(frame: Frame, inverse: Tensor) -> Tensor:
 def captured(frame: Frame, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
     """Captured fraction (P,) along unit directions (part B §3.7)."""
     slant = LOG2_E / (x * frame.sensor[0] + y * frame.sensor[1] + z * frame.sensor[2])
-    through = power_of_two(frame.sensor[5] * slant) - power_of_two(frame.sensor[6] * slant)
+    through = (power_of_two(torch.clamp(frame.sensor[5] * slant, max=GREATEST))
+               - power_of_two(torch.clamp(frame.sensor[6] * slant, max=GREATEST)))
     return frame.sensor[3] + frame.sensor[4] * through
 
 
@@ -152,9 +159,9 @@ def sine(x: Tensor) -> Tensor:
 
 
 def power_of_two(x: Tensor) -> Tensor:
-    """2ˣ; beyond what a number can hold, the smallest or the greatest normal one or so."""
+    """2ˣ for x up to the greatest exponent; the smallest normal number or so where it would be less."""
     whole, bits, bias = EXPONENT[x.dtype]
-    x = torch.clamp(x, 1.0 - bias, float(bias))
+    x = torch.where(x > 1.0 - bias, x, 1.0 - bias)
     exponent = torch.round(x)
     # a number whose fraction is 0, by its bits: those of a whole number stand last in its sum with 1.5·2ᵇⁱᵗˢ, while
     # neither the library's functions nor converting it are as quick as everything else here
@@ -173,28 +180,28 @@ def grating(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> Tensor:
 
 
 def sphere(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> Tensor:
-    """(3(sin x/x - cos x)/x²)² with x² = Σ(Nf)²·fudge·π² (part B §7).
+    """(3(sin πt - πt cos πt)/(πt)³)² with t² = Σ(Nf)²·fudge, the fudge's root being in the Ns (part B §7).
 
-    Half turns less than x, both functions change their sign together, which the square forgets.
+    Half turns less than t, both functions change their sign together, which the square forgets.
     """
-    squared = sum(torch.square(f[axis] * lattice[axis]) for axis in range(3)) * lattice[12]
-    near = squared < SERIES_BELOW
-    x = torch.sqrt(torch.where(near, 1.0, squared))
-    turns = x * (1.0 / math.pi)
+    squared = sum(torch.square(f[axis] * lattice[axis]) for axis in range(3))
+    turns = torch.sqrt(squared)
     rest = turns - torch.round(turns)
-    direct = 3.0 * (sine(rest) - x * polynomial(COSPI[x.dtype], rest * rest)) / (x * squared)
-    return torch.square(torch.where(near, polynomial(SPHERE_SERIES, squared), direct))
+    for_sine, for_cosine = SPHERE[turns.dtype]
+    above = polynomial(for_sine, rest * rest) * rest - turns * polynomial(for_cosine, rest * rest)
+    series = polynomial(SPHERE_SERIES, squared)
+    return torch.square(torch.where(squared < SERIES_BELOW, series, above / (turns * squared)))
 
 
 def radius_squared(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> Tensor:
-    """Squared spot radius by the quadratic form `lattice[6:12]` (xx, yy, zz, 2xy, 2xz, 2yz), times `lattice[12]`."""
+    """Squared spot radius by the quadratic form `lattice[6:12]` (xx, yy, zz, 2xy, 2xz, 2yz)."""
     x, y, z = f
     return (x * (lattice[6] * x + lattice[9] * y + lattice[10] * z) + y * (lattice[7] * y + lattice[11] * z)
-            + lattice[8] * z * z) * lattice[12]
+            + lattice[8] * z * z)
 
 
 def gaussian(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> Tensor:
-    """exp(-radius²) with the steepness in `lattice[12]` (part B §7)."""
+    """exp(-radius²) (part B §7)."""
     return power_of_two(radius_squared(f, lattice) * -LOG2_E)
 
 
@@ -205,7 +212,7 @@ def tophat(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> Tensor:
 
 SHAPES = {CrystalShape.SQUARE: grating, CrystalShape.ROUND: sphere, CrystalShape.GAUSS: gaussian,
           CrystalShape.TOPHAT: tophat}
-"""F_latt² of each shape as a function of offsets and lattice (13,): of its own height for `grating`, else 1 at most."""
+"""F_latt² of each shape as a function of offsets and lattice (12,): of its own height for `grating`, else 1 at most."""
 
 
 def spot(shape: CrystalShape, hkl: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> Tensor:
@@ -316,10 +323,9 @@ def gaussian_slopes(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> tuple[
     """`gaussian` and its derivatives by the three offsets."""
     x, y, z = f
     value = gaussian(f, lattice)
-    steep = -lattice[12] * value
-    return (value, steep * (2.0 * lattice[6] * x + lattice[9] * y + lattice[10] * z),
-            steep * (2.0 * lattice[7] * y + lattice[9] * x + lattice[11] * z),
-            steep * (2.0 * lattice[8] * z + lattice[10] * x + lattice[11] * y))
+    return (value, -value * (2.0 * lattice[6] * x + lattice[9] * y + lattice[10] * z),
+            -value * (2.0 * lattice[7] * y + lattice[9] * x + lattice[11] * z),
+            -value * (2.0 * lattice[8] * z + lattice[10] * x + lattice[11] * y))
 
 
 SLOPES = {CrystalShape.SQUARE: grating_slopes, CrystalShape.GAUSS: gaussian_slopes}

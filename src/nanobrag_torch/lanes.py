@@ -308,13 +308,14 @@ class Lanes:
 
     @cached_property
     def lattice(self) -> Tensor:
-        """What the shape transform needs, (13,) in the working dtype; see `fused.SHAPES`."""
-        lattice, form = self.scene.lattice, self.scene.lattice.radius_form
-        steepness = {CrystalShape.SQUARE: 1.0, CrystalShape.ROUND: math.pi**2, CrystalShape.GAUSS: 2.0 / SPOT_SIZE,
-                     CrystalShape.TOPHAT: 1.0 / SPOT_SIZE**2}[self.shape] * lattice.fudge
-        limits = TINY[self.kernels.work] * lattice.cells * lattice.cells
-        entries = (*lattice.cells, *limits, form[0, 0], form[1, 1], form[2, 2], 2.0 * form[0, 1],
-                   2.0 * form[0, 2], 2.0 * form[1, 2], steepness)
+        """What the shape transform needs, (12,) in the working dtype: see `fused.SHAPES`."""
+        lattice = self.scene.lattice
+        cells = lattice.cells * torch.sqrt(lattice.fudge) if self.shape is CrystalShape.ROUND else lattice.cells
+        limits = TINY[self.kernels.work] * torch.square(cells)
+        steepness = 1.0 / SPOT_SIZE**2 if self.shape is CrystalShape.TOPHAT else 2.0 / SPOT_SIZE
+        form = lattice.radius_form * (steepness * lattice.fudge)
+        entries = (*cells, *limits, form[0, 0], form[1, 1], form[2, 2], 2.0 * form[0, 1], 2.0 * form[0, 2],
+                   2.0 * form[1, 2])
         return torch.stack(entries).to(self.kernels.work)
 
     @property

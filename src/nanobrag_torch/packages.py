@@ -32,7 +32,7 @@ take factors of 1."""
 
 SIZES = {
     "pixels": ("P",), "sum": ("P", "J"), "maps": (12, "J"), "map rows": ("J", 12),
-    "form rows": ("J", 7), "map": (12,), "lattice": (13,), "raster": (5,), "axes": (3, 3), "omega": (3,), "form": (7,),
+    "form rows": ("J", 7), "map": (12,), "lattice": (12,), "raster": (5,), "axes": (3, 3), "omega": (3,), "form": (7,),
     "sensor": (7,), "table": ("N",), "box": (6,), "layer": (5,),
 }
 _FRAME = ("raster", "axes", "omega", "form", "sensor")

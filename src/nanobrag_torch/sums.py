@@ -22,7 +22,7 @@ PIECE = 2**18
 
 
 class Sum(NamedTuple):
-    """Operands of a sum over J directions at P pixels: unit directions x, y, z (P,), maps (J, 12), lattice (13,); forms
+    """Operands of a sum over J directions at P pixels: unit directions x, y, z (P,), maps (J, 12), lattice (12,); forms
     (J, 7), None where all are 1; factors: none, listed (P, J), or the nearest nodes' values in a table, given as in
     `fused.Table`. Sums without forms have no listed factors, and tables for the shapes in `ALONE` only."""
 
