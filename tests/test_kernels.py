@@ -183,6 +183,18 @@ def test_node_itself_gives_the_height_of_the_peak():
     assert all(float(rate) == 0.0 for rate in rates)
 
 
+def test_a_table_is_read_within_its_ends_only():
+    """Compiled, a place beyond would be another program's memory."""
+    table = fused.Table(torch.arange(64.0).double(), torch.tensor([-1.0, -1.0, -1.0, 4.0, 4.0, 4.0]).double())
+    far = torch.tensor([-float("inf"), -1e300, -5.0, 1.2, 5.0, 1e300, float("inf"), float("nan")]).double()
+    low, high = 0.0, 3.0
+    places = torch.tensor([low, low, low, 2.0, high, high, high, high]).double()
+    found = fused.nearest((far, far, far), table)
+    assert found.tolist() == (places * 21.0).tolist()
+    for layer in fused.CUBIC_LAYERS:
+        fused.cubic_layer(far, far.flip(0), far, 0.0 * far, torch.tensor(layer).double(), table)
+
+
 @pytest.mark.parametrize("shape", fused.SLOPES)
 def test_slopes_are_the_derivatives_of_the_sum(shape):
     generator = torch.Generator().manual_seed(1)

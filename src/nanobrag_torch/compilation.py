@@ -49,6 +49,8 @@ COMPILER = {
     "aot_inductor.precompile_headers": False,
     # what calls the loops, quick to compile and as quick a call as by O1; O0 would double a call's cost
     "aot_inductor.compile_wrapper_opt_level": "Og",
+    # nobody steps through the loops
+    "aot_inductor.enable_line_tables": False,
     # half the code to compile: the last few pixels of a call may go one by one
     "cpp.enable_loop_tail_vec": False,
 }
@@ -60,6 +62,8 @@ def compile_packages(wanted: list[str]) -> None:
     # garbage of a compilation is little, and nobody reads where its nodes came from: both cost seconds
     gc.disable()
     torch.fx.config.do_not_emit_stack_traces = True
+    # no operation comes twice with the same open sizes: remembering what each makes of them costs more than it saves
+    torch._dynamo.config.fake_tensor_cache_enabled = False
     with ProcessPoolExecutor(os.cpu_count(), get_context("fork")) as pool:
         list(pool.map(compile_package, wanted, map(package_path, wanted)))
 

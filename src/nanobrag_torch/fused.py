@@ -267,7 +267,7 @@ def nearest(hkl: tuple[Tensor, Tensor, Tensor], table: Table) -> Tensor:
     place = 0.0
     for axis in range(3):
         node = torch.ceil(hkl[axis] - 0.5) - table.box[axis]
-        place = place * table.box[3 + axis] + torch.clamp(torch.minimum(node, table.box[3 + axis] - 1.0), min=0.0)
+        place = place * table.box[3 + axis] + _between(node, table.box[3 + axis] - 1.0)
     return table.values[whole(place)]
 
 
@@ -290,7 +290,13 @@ def cubic_layer(h: Tensor, k: Tensor, l: Tensor, total: Tensor, layer: Tensor, t
 def _first_node(index: Tensor, first: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     """Number of the first of the four nodes around an index, and how far it is from the second."""
     floor = torch.floor(index)
-    return torch.clamp(torch.minimum(floor - 1.0 - first, count - 4.0), min=0.0), index - floor
+    return _between(floor - 1.0 - first, count - 4.0), index - floor
+
+
+def _between(place: Tensor, last: Tensor) -> Tensor:
+    """A place from 0 to the last, whatever is given, be it not a number: nothing else may be read."""
+    place = torch.where(place < last, place, last)
+    return torch.where(place > 0.0, place, 0.0)
 
 
 def sine_and_slope(x: Tensor) -> tuple[Tensor, Tensor]:

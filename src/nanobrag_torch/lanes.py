@@ -6,7 +6,6 @@ and whatever is asked for in the program's own order of operations, stays with `
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import cached_property
 
