@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from nanobrag_torch import fused
+from nanobrag_torch import fused, order
 from nanobrag_torch.config import BeamConfig, CrystalConfig, CrystalShape, DetectorConfig, SamplingConfig
 from nanobrag_torch.lanes import Lanes, suits
 from nanobrag_torch.models import Crystal
@@ -181,6 +181,24 @@ def test_node_itself_gives_the_height_of_the_peak():
     value, *rates = fused.grating_slopes((zero, zero, zero), lattice)
     assert float(value) == pytest.approx((5 * 4 * 7) ** 2, rel=1e-14)
     assert all(float(rate) == 0.0 for rate in rates)
+
+
+@pytest.mark.parametrize(("fraction", "oversample", "alone"), [
+    (0.5, 1, True), (0.55, 1, True), (0.65, 1, False), (0.0, 1, False), (0.5, 2, False), (0.25, 2, True),
+    (1 / 6, 3, True)])
+def test_beam_on_a_point_of_evaluation_takes_a_round_crystals_pixel_out(fraction, oversample, alone):
+    def cut(fast: float, slow: float) -> tuple[list, tuple[float, float]]:
+        experiment = Simulator(CrystalConfig(**CELL | {"shape": CrystalShape.ROUND}), DetectorConfig(
+            **DETECTOR | {"beam_center_f": fast, "beam_center_s": slow, "oversample": oversample}),
+            BeamConfig(wavelength_A=1.5), quirks=Quirks.upstream(), compile="off")
+        return experiment.segments(experiment.scene()), order._beam_spot(experiment.scene())
+
+    pixel_mm = DETECTOR["pixel_size_mm"]
+    _, (fast, slow) = cut(1.0, 1.0)
+    pieces, spot = cut(*(1.0 + pixel_mm * (5.0 + fraction - place) for place in (fast, slow)))
+    assert spot == pytest.approx((5.0 + fraction, 5.0 + fraction), abs=1e-9)
+    singled = [piece for piece in pieces if piece.alone]
+    assert [piece.start for piece in singled] == ([5 * DETECTOR["fpixels"] + 5] if alone else [])
 
 
 def test_a_table_is_read_within_its_ends_only():

@@ -20,6 +20,9 @@ from .raster import Raster
 from .scene import Choices, Scene
 from .terms import all_terms, first_refusal, pass_terms
 
+NEAR = 0.1
+"""Distance from the beam, in pixels, from which a round crystal's literal transform has all its digits."""
+
 
 class Segment(NamedTuple):
     """Rendered pixels start..stop (raster order) evaluated alike.
@@ -51,14 +54,15 @@ def segments(scene: Scene, choices: Choices, raster: Raster, chunk: int,
 
     near_refusal: a cheaper way to ask where it is worth looking for the latch.
 
-    The pixel of the direct beam stands alone where a round crystal's transform is literal: whether h is 0 or 1e-17
-    there decides between N³ and nothing (part B §7).
+    The pixel of the direct beam stands alone where a round crystal's transform is literal and the beam meets a point at
+    which it is evaluated: whether h is 0 or 1e-17 there decides between N³ and nothing (part B §7).
     """
     count = len(raster)
     first = _first_evaluated(scene, choices, raster, chunk) if scene.first_directions is not None else None
     latch, evaluation = _latch(scene, choices, raster, chunk, first, near_refusal)
     literal = choices.shape is CrystalShape.ROUND and choices.quirks.sinc3_cancellation
-    beam = raster.position(*_beam_spot(scene)) if literal else None
+    spot = _beam_spot(scene) if literal else None
+    beam = raster.position(*spot) if spot is not None and _evaluated_near(spot, choices) else None
     singled = sorted({pixel for pixel in (first, latch, beam) if pixel is not None})
     cut, start = [], 0
     for pixel in singled:
@@ -82,6 +86,13 @@ def _beam_spot(scene: Scene) -> tuple[float, float]:
     reach = dot(geometry.pix0, geometry.odet) / dot(geometry.beam, geometry.odet)
     spot = (reach * geometry.beam - geometry.pix0) / geometry.pixel_size
     return plain(dot(spot, geometry.fdet)), plain(dot(spot, geometry.sdet))
+
+
+def _evaluated_near(spot: tuple[float, float], choices: Choices) -> bool:
+    """Whether a sub-pixel's centre lies so near that the literal transform loses digits there; deeper layers of a
+    sensor may meet the beam elsewhere."""
+    count = choices.oversample
+    return choices.layers > 1 or all(abs(place * count % 1.0 - 0.5) < NEAR * count for place in spot)
 
 
 def _first_evaluated(scene: Scene, choices: Choices, raster: Raster, chunk: int) -> int | None:
