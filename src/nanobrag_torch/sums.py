@@ -107,12 +107,20 @@ class _DirectionSum(torch.autograd.Function):
     def backward(ctx, gradient):
         operands, wanted = Sum(*ctx.saved_tensors), Sum(*ctx.needs_input_grad[2:])
         levers, turns = _Levers.of(operands, gradient), _blocks(operands.maps[None], 3, operands.lattice)
-        found = [_piece_gradient(_terms(ctx.kernels, ctx.shape, operands.at(part)), wanted, gradient[part],
-                                 levers.rows[:, part], turns) for part in operands.parts]
-        by_maps, by_forms, by_xyz = (None if pieces[0] is None else pieces for pieces in zip(*found, strict=True))
+        by_maps = by_forms = None
+        turned = []
+        for part in operands.parts:
+            terms = _terms(ctx.kernels, ctx.shape, operands.at(part))
+            of_maps, of_forms, of_xyz = _piece_gradient(terms, wanted, gradient[part], levers.rows[:, part], turns)
+            # what is kept is made anew when the long lists are free: among those it would leave holes too small for the
+            # next piece's, and memory would grow with the number of pieces
+            del terms
+            by_maps, by_forms = _added(by_maps, of_maps), _added(by_forms, of_forms)
+            turned.append(None if of_xyz is None else of_xyz.clone())
+        by_xyz = None if turned[0] is None else turned
         slopes = None if by_xyz is None else torch.cat(by_xyz, dim=1).to(gradient.dtype) * gradient
         return (None, None, *(None if slopes is None else slopes[axis] for axis in range(3)),
-                by_maps and levers.maps_gradient(sum(by_maps)), None, by_forms and sum(by_forms), None, None, None)
+                None if by_maps is None else levers.maps_gradient(by_maps), None, by_forms, None, None, None)
 
     @staticmethod
     def jvp(ctx, _, __, x_dot, y_dot, z_dot, maps_dot, lattice_dot, forms_dot, *factors_dot):
@@ -174,6 +182,10 @@ class _Levers(NamedTuple):
     def maps_gradient(self, product: Tensor) -> Tensor:
         """Gradient (J, 12) of the maps from the products (4, 3J)."""
         return product.reshape(4, 3, -1).permute(2, 1, 0).reshape(-1, 12) * self.unit
+
+
+def _added(total: Tensor | None, piece: Tensor | None) -> Tensor | None:
+    return piece if total is None else total + piece
 
 
 def _terms(kernels: Kernels, shape: CrystalShape, piece: Sum) -> _Terms:
