@@ -106,9 +106,9 @@ class CrystalConfig:
         if self.orientation_matrix is not None:
             check_matrix(self.orientation_matrix)
         check_finite(self, "misset_deg", "phi_start_deg", "osc_range_deg", "phi_step_deg", "spindle_axis",
-                      "default_F", "fudge")
+                      "default_F")
         check_positive(self, "matrix_wavelength_A")
-        check_not_negative(self, "mosaic_spread_deg", "sample_size_mm", "N_cells")
+        check_not_negative(self, "mosaic_spread_deg", "sample_size_mm", "N_cells", "fudge")
         check_count(self, "phi_steps", "mosaic_domains")
         check_seed(self, "mosaic_seed", "misset_random_seed")
         check_axis(self, "spindle_axis")

@@ -169,6 +169,7 @@ ALONE: list[tuple[str, str]] = [
     ("-roi 0 3 0 3 -trace_pixel 5 5", r"-trace_pixel: expected a rendered pixel"),
     ("-detpixels 1000000", r"-detpixels: expected a detector that fit .* memory"),
     ("-detpixels_f 2000000000 -detpixels_s 2000000000", r"-detpixels_[fs]: expected a detector that fit"),
+    ("-round_xtal -fudge -1", r"-fudge: expected .*0 or above, got"),
     ("-mosaic 1 -mosaic_domains 2000000000", r"-mosaic_domains: expected sources and orientations that fit .* memory"),
     ("-osc 1e6 -phistep 1e-6", r"-phistep: expected sources and orientations that fit"),
     ("-hdivrange 1 -vdivrange 1 -hdivstep 50 -vdivstep 50", r"-hdivstep: expected a divergence grid with a source"),
