@@ -11,7 +11,6 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import torch
 import torch._inductor.codegen.cpp_wrapper_cpu  # before processes are forked: they share what importing it takes
 from torch import Tensor
 from torch._inductor import config
+from torch._inductor.codegen.cpp import CppScheduling
 from torch._inductor.compile_fx import compile_fx_aot, compile_fx_inner
 from torch._inductor.decomposition import select_decomp_table
 from torch._inductor.package import package_aoti
@@ -27,7 +27,7 @@ from torch.export import Dim, export
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from .kernel_cache import package_path
-from .packages import FEWEST, SIZES, WORK, Operation, operations
+from .packages import FEWEST, OPEN, SIZES, WORK, Operand, arrangement, operations
 
 PIXELS, DIRECTIONS = 4096, 128
 """Sizes for which the compiler arranges its loops; any size runs."""
@@ -35,6 +35,8 @@ PIXELS, DIRECTIONS = 4096, 128
 COMPILER = {
     # one loop per operation: nothing between the Miller indices and the sum leaves the registers
     "realize_opcount_threshold": 200, "realize_acc_reads_threshold": 100,
+    # what is read from two places or more has a name there, instead of being written out wherever it is used
+    "realize_reads_threshold": 2,
     "cpp.enable_floating_point_contract_flag": "fast",
     # the number of threads is that of the run, not of the compilation
     "cpp.dynamic_threads": True,
@@ -64,6 +66,8 @@ def compile_packages(wanted: list[str]) -> None:
     torch.fx.config.do_not_emit_stack_traces = True
     # no operation comes twice with the same open sizes: remembering what each makes of them costs more than it saves
     torch._dynamo.config.fake_tensor_cache_enabled = False
+    # a few functions instead of one with all loops, which takes the C++ compiler half as long again
+    CppScheduling.MAX_FUSED_KERNEL_ARGS_NUM = 40
     with ProcessPoolExecutor(os.cpu_count(), get_context("fork")) as pool:
         list(pool.map(compile_package, wanted, map(package_path, wanted)))
 
@@ -74,9 +78,12 @@ def compile_package(precision: str, target: Path) -> None:
     What the compiler is given to trace is next to nothing, with operands whose sizes are open; the operations take its
     place afterwards. Traced there, on open sizes, they would take six seconds.
     """
-    examples = tuple(tensor for place, operation in enumerate(operations()) for tensor in operation.example(
-        WORK[precision], PIXELS + 64 * place, DIRECTIONS + 8 * place))
-    open_sizes = tuple(sizes for operation in operations() for sizes in _open_sizes(operation))
+    operands, _ = arrangement()
+    order = [operation.name for operation in operations()]
+    steps = [order.index(operand.operation) if operand.operation else 0 for operand in operands]
+    examples = tuple(operand.example(WORK[precision], PIXELS + 64 * step, DIRECTIONS + 8 * step)
+                     for operand, step in zip(operands, steps, strict=True))
+    open_sizes = tuple(map(_open_sizes, operands))
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     made = target.with_name(f"{target.stem}.{os.getpid()}.pt2")
     with config.patch(COMPILER), torch.no_grad():
@@ -99,11 +106,10 @@ class _Nothing(torch.nn.Module):
         return operands[0] + 0.0
 
 
-def _open_sizes(operation: Operation) -> tuple[dict[int, Dim] | None, ...]:
-    """Which sizes of each operand may be any."""
-    letters = {letter: Dim(f"{letter}_{operation.name.replace(' ', '_')}", min=FEWEST) for letter in "PJN"}
-    return tuple({place: letters[size] for place, size in enumerate(SIZES[operand]) if size in letters} or None
-                 for operand in operation.operands)
+def _open_sizes(operand: Operand) -> dict[int, Dim] | None:
+    """Which sizes of an operand may be any."""
+    return {place: Dim(f"{size}_{operand.operation.replace(' ', '_')}", min=FEWEST)
+            for place, size in enumerate(SIZES[operand.name]) if size in OPEN} or None
 
 
 def _graph(work: torch.dtype) -> torch.fx.GraphModule:
@@ -112,17 +118,17 @@ def _graph(work: torch.dtype) -> torch.fx.GraphModule:
     No operation may read a size, nor any that it is decomposed into: traced on a few elements it would become a
     constant.
     """
-    few = [tensor for operation in operations() for tensor in operation.example(work, FEWEST, FEWEST)]
+    few = [operand.example(work, FEWEST, FEWEST) for operand in arrangement()[0]]
     return make_fx(_All(), select_decomp_table())(*few)
 
 
 class _All(torch.nn.Module):
-    """All operations side by side, each on operands of its own; their results one after the other."""
+    """All operations side by side; their results one after the other."""
 
     def forward(self, *operands: Tensor) -> tuple[Tensor, ...]:
-        results, left = [], iter(operands)
+        results, (_, places) = [], arrangement()
         for operation in operations():
-            found = operation.function(*islice(left, len(operation.operands)))
+            found = operation.function(*(operands[place] for place in places[operation.name]))
             results += [found] if operation.results == 1 else found
         return tuple(results)
 

@@ -155,7 +155,7 @@ def polynomial(coefficients: Sequence[float], x: Tensor) -> Tensor:
 
 def sine(x: Tensor) -> Tensor:
     """sin(πx) for |x| ≤ ½."""
-    return polynomial(SINPI[x.dtype], x * x) * x
+    return polynomial(SINPI[x.dtype], torch.square(x)) * x
 
 
 def power_of_two(x: Tensor) -> Tensor:
@@ -188,7 +188,7 @@ def sphere(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> Tensor:
     turns = torch.sqrt(squared)
     rest = turns - torch.round(turns)
     for_sine, for_cosine = SPHERE[turns.dtype]
-    above = polynomial(for_sine, rest * rest) * rest - turns * polynomial(for_cosine, rest * rest)
+    above = polynomial(for_sine, torch.square(rest)) * rest - turns * polynomial(for_cosine, torch.square(rest))
     series = polynomial(SPHERE_SERIES, squared)
     return torch.square(torch.where(squared < SERIES_BELOW, series, above / (turns * squared)))
 
@@ -302,7 +302,7 @@ def _between(place: Tensor, last: Tensor) -> Tensor:
 def sine_and_slope(x: Tensor) -> tuple[Tensor, Tensor]:
     """sin(πx) and its derivative for |x| ≤ ½."""
     coefficients = SINPI[x.dtype]
-    squared = x * x
+    squared = torch.square(x)
     value, slope = coefficients[-1], (2 * len(coefficients) - 1) * coefficients[-1]
     for power in range(len(coefficients) - 2, -1, -1):
         value = value * squared + coefficients[power]

@@ -35,6 +35,8 @@ SIZES = {
     "form rows": ("J", 7), "map": (12,), "lattice": (12,), "raster": (5,), "axes": (3, 3), "omega": (3,), "form": (7,),
     "sensor": (7,), "table": ("N",), "box": (6,), "layer": (5,),
 }
+OPEN = ("P", "J", "N")
+"""Sizes that may be any."""
 _FRAME = ("raster", "axes", "omega", "form", "sensor")
 _AT = ("pixels", "pixels", "pixels")
 
@@ -47,12 +49,18 @@ class Operation(NamedTuple):
     operands: tuple[str, ...]
     results: int = 1
 
-    def example(self, work: torch.dtype, pixels: int, directions: int) -> tuple[Tensor, ...]:
-        """Operands of these sizes."""
+
+class Operand(NamedTuple):
+    """An operand of a package: of one operation, or, its size being known, of all that take one of this name."""
+
+    name: str
+    operation: str | None
+
+    def example(self, work: torch.dtype, pixels: int, directions: int) -> Tensor:
+        """One of these sizes."""
         known = {"P": pixels, "J": directions, "N": max(64, pixels)}
-        return tuple(
-            torch.ones([known.get(size, size) for size in SIZES[operand]],
-                       dtype=work if operand == "lattice" else torch.float64) for operand in self.operands)
+        return torch.ones([known.get(size, size) for size in SIZES[self.name]],
+                          dtype=work if self.name == "lattice" else torch.float64)
 
 
 def operations() -> Iterator[Operation]:
@@ -77,20 +85,39 @@ def operations() -> Iterator[Operation]:
             yield Operation(f"slopes {shape.value}", partial(fused.slopes, shape), (*_AT, "maps", "lattice"), 2)
 
 
+def arrangement() -> tuple[list[Operand], dict[str, list[int]]]:
+    """The operands of a package in its order, and where among them those of each operation stand."""
+    operands: list[Operand] = []
+    places: dict[str, list[int]] = {operation.name: [] for operation in operations()}
+    for operation in operations():
+        for name in operation.operands:
+            operand = Operand(name, operation.name if any(size in OPEN for size in SIZES[name]) else None)
+            if operand.operation or operand not in operands:
+                operands.append(operand)
+                places[operation.name].append(len(operands) - 1)
+            else:
+                places[operation.name].append(operands.index(operand))
+    return operands, places
+
+
 class Package:
     """The compiled package of a precision, loaded."""
 
     def __init__(self, precision: str, path: Path) -> None:
         self._runner = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)
-        self._idle = {operation.name: operation.example(WORK[precision], FEWEST, FEWEST) for operation in operations()}
+        operands, self._places = arrangement()
+        self._idle = [operand.example(WORK[precision], FEWEST, FEWEST) for operand in operands]
         counts = [operation.results for operation in operations()]
-        self._places = {operation: (sum(counts[:place]), counts[place]) for place, operation in enumerate(self._idle)}
+        self._results = {operation.name: (sum(counts[:place]), count)
+                         for place, (operation, count) in enumerate(zip(operations(), counts, strict=True))}
 
     def run(self, name: str, operands: tuple[Tensor, ...]) -> Any:
         """The result of one operation."""
-        flat = [tensor for other, idle in self._idle.items() for tensor in (operands if other == name else idle)]
-        results = self._runner.boxed_run(flat)
-        start, count = self._places[name]
+        given = list(self._idle)
+        for place, operand in zip(self._places[name], operands, strict=True):
+            given[place] = operand
+        results = self._runner.boxed_run(given)
+        start, count = self._results[name]
         return results[start] if count == 1 else tuple(results[start:start + count])
 
 
