@@ -2,7 +2,8 @@
 """Time per sample and peak memory against pixels, directions, sub-pixels, samples and threads.
 
 Every point is a process of its own, which runs a small experiment first and then its own, `--iterations` times; its
-peak resident memory holds Python and torch too.
+peak resident memory holds Python and torch too. For samples and threads, an image is made again and again for a second,
+and the median counts.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ def _points(part: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     if part == "samples":
         return [common | {"size": max(1, round((samples / DOMAINS) ** 0.5)), "domains": DOMAINS, "again": True}
                 for samples in options.samples]
-    return [common | {"size": size, "domains": 20, "threads": threads} for threads in sorted({1, options.threads})]
+    return [common | {"size": size, "domains": 20, "threads": threads, "again": True}
+            for threads in sorted({1, options.threads})]
 
 
 def _measure(point: dict[str, Any], options: argparse.Namespace, folder: Path) -> Row:

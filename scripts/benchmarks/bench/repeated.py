@@ -1,7 +1,7 @@
 """repeated.py JOB: several instances of one or more experiments in a new process; prints their seconds as JSON.
 
 JOB: experiments (list of words), dtype, compile, device, threads, instances (of each experiment), gradient (with a loss
-and its gradient), again (a further run of each instance is what is timed), warm_up (compile what is missing first),
+and its gradient), again (further runs of each instance are what is timed), warm_up (compile what is missing first),
 rehearsal (words of a small run that comes before). Imports, reading words and files are not timed.
 """
 
@@ -16,8 +16,13 @@ from typing import Any
 import torch
 
 from nanobrag_torch.kernel_cache import SERVING, warm_up
+from nanobrag_torch.simulator import Simulator
 
 from .problem import Problem, samples
+from .record import median
+
+AGAIN_S = 1.0
+"""How long an instance runs again and again: one image of some milliseconds may meet anything."""
 
 
 def main() -> None:
@@ -44,20 +49,28 @@ def main() -> None:
 
 
 def seconds(problem: Problem, job: dict[str, Any]) -> float:
-    """One instance, made and run, or run again."""
+    """One instance, made and run, or the median of its further runs."""
     started = time.perf_counter()
     if job.get("gradient"):
         problem.gradient(job["dtype"], compile=job["compile"])
         return time.perf_counter() - started
     with torch.no_grad():
         simulator = problem.simulator(job["dtype"], compile=job["compile"], device=job.get("device", "cpu"))
-        if job.get("again"):
-            simulator.run()
+        _run(simulator)
+        once = time.perf_counter() - started
+        if not job.get("again"):
+            return once
+        further: list[float] = []
+        while sum(further) < AGAIN_S:
             started = time.perf_counter()
-        image = simulator.run()
-    if image.is_cuda:
+            _run(simulator)
+            further.append(time.perf_counter() - started)
+    return median(further)
+
+
+def _run(simulator: Simulator) -> None:
+    if simulator.run().is_cuda:
         torch.cuda.synchronize()
-    return time.perf_counter() - started
 
 
 if __name__ == "__main__":
