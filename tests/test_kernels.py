@@ -219,7 +219,7 @@ def test_slopes_are_the_derivatives_of_the_sum(shape):
     x, y, z = torch.nn.functional.normalize(torch.rand(6, 3, dtype=torch.float64, generator=generator)).unbind(1)
     maps = 40.0 * torch.rand(4, 12, dtype=torch.float64, generator=generator)
     forms = torch.rand(4, 7, dtype=torch.float64, generator=generator)
-    lattice = torch.tensor([5.0, 4, 7, 1e-90, 1e-90, 1e-90, 25, 16, 49, 1, 2, 3, 1, 0.25], dtype=torch.float64)
+    lattice = torch.tensor([5.0, 4, 7, 1e-90, 1e-90, 1e-90, -25, -16, -49, -1, -2, -3], dtype=torch.float64)
     from nanobrag_torch.sums import Sum, direction_sum
 
     def total(x, y, z, maps, *forms: torch.Tensor) -> torch.Tensor:

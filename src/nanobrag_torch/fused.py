@@ -45,7 +45,8 @@ EXP2 = {
 """Coefficients of 2ˣ for |x| ≤ ½: greatest relative errors 3e-16 and 3e-9."""
 EXPONENT = {torch.float64: (torch.int64, 52, 1023), torch.float32: (torch.int32, 23, 127)}
 """Whole numbers of the same width, bits below the exponent, and what is added to the exponent."""
-LOG2_E = 1.0 / math.log(2.0)
+LN_2 = math.log(2.0)
+LOG2_E = 1.0 / LN_2
 GREATEST = 1023.0
 """Exponent of the greatest power of two that a float64 holds."""
 SPHERE = {dtype: (tuple(c * 3 / math.pi**3 for c in SINPI[dtype]), tuple(c * 3 / math.pi**2 for c in COSPI[dtype]))
@@ -153,6 +154,17 @@ def polynomial(coefficients: Sequence[float], x: Tensor) -> Tensor:
     return value
 
 
+def paired(coefficients: Sequence[float], x: Tensor) -> Tensor:
+    """The same by Estrin's scheme, pairs and then pairs of pairs: more products, a shorter chain. For a polynomial that
+    is alone, others fill each other's waits."""
+    terms: list[Tensor | float] = list(coefficients)
+    while len(terms) > 1:
+        alone = terms[len(terms) // 2 * 2:]
+        terms = [upper * x + lower for lower, upper in zip(terms[::2], terms[1::2], strict=False)] + alone
+        x = torch.square(x)
+    return terms[0]
+
+
 def sine(x: Tensor) -> Tensor:
     """sin(πx) for |x| ≤ ½."""
     return polynomial(SINPI[x.dtype], torch.square(x)) * x
@@ -166,7 +178,7 @@ def power_of_two(x: Tensor) -> Tensor:
     # a number whose fraction is 0, by its bits: those of a whole number stand last in its sum with 1.5·2ᵇⁱᵗˢ, while
     # neither the library's functions nor converting it are as quick as everything else here
     power = ((exponent + (1.5 * 2.0**bits + bias)).view(whole) << bits).view(x.dtype)
-    return polynomial(EXP2[x.dtype], x - exponent) * power
+    return paired(EXP2[x.dtype], x - exponent) * power
 
 
 def grating(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> Tensor:
@@ -193,21 +205,21 @@ def sphere(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> Tensor:
     return torch.square(torch.where(squared < SERIES_BELOW, series, above / (turns * squared)))
 
 
-def radius_squared(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> Tensor:
-    """Squared spot radius by the quadratic form `lattice[6:12]` (xx, yy, zz, 2xy, 2xz, 2yz)."""
+def spot_form(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> Tensor:
+    """Quadratic form `lattice[6:12]` (xx, yy, zz, 2xy, 2xz, 2yz) of the offsets."""
     x, y, z = f
     return (x * (lattice[6] * x + lattice[9] * y + lattice[10] * z) + y * (lattice[7] * y + lattice[11] * z)
             + lattice[8] * z * z)
 
 
 def gaussian(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> Tensor:
-    """exp(-radius²) (part B §7)."""
-    return power_of_two(radius_squared(f, lattice) * -LOG2_E)
+    """exp(-radius²) (part B §7), the form being that of its logarithm to base 2."""
+    return power_of_two(spot_form(f, lattice))
 
 
 def tophat(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> Tensor:
-    """1 inside of the spot, 0 outside (part B §7)."""
-    return (radius_squared(f, lattice) < SPOT_EDGE).to(lattice.dtype)
+    """1 inside of the spot, 0 outside (part B §7), the form being the squared radius."""
+    return (spot_form(f, lattice) < SPOT_EDGE).to(lattice.dtype)
 
 
 SHAPES = {CrystalShape.SQUARE: grating, CrystalShape.ROUND: sphere, CrystalShape.GAUSS: gaussian,
@@ -235,8 +247,8 @@ def one_direction(shape: CrystalShape, ordinal: Tensor, total: Tensor, factor: T
 
 def many_directions(shape: CrystalShape, x: Tensor, y: Tensor, z: Tensor, factor: Tensor | Table | None, maps: Tensor,
                     forms: Tensor | None, lattice: Tensor) -> Tensor:
-    """Σ over J of form·F_latt²·factor, (P,), at unit directions (P,); maps (J, 12), forms (J, 7), factor (P, J) or that
-    at the nearest node of a table.
+    """Σ over J of form·F_latt²·factor, (P,), at unit directions (P,); maps (J, 12), forms (J, 7) in the dtype of the
+    lattice, factor (P, J) or that at the nearest node of a table.
 
     Rows by direction let the compiler take pixels side by side and add in registers, for whatever J.
     """
@@ -246,7 +258,7 @@ def many_directions(shape: CrystalShape, x: Tensor, y: Tensor, z: Tensor, factor
         factor = nearest(hkl, factor)
     intensity = spot(shape, hkl, lattice)
     if forms is not None:
-        intensity = intensity * quadratic(forms.T, *at).to(lattice.dtype)
+        intensity = intensity * quadratic(forms.T, *(coordinate.to(forms.dtype) for coordinate in at))
     if factor is not None:
         intensity = intensity * factor.to(lattice.dtype)
     return intensity.sum(-1).to(x.dtype)
@@ -329,9 +341,10 @@ def gaussian_slopes(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> tuple[
     """`gaussian` and its derivatives by the three offsets."""
     x, y, z = f
     value = gaussian(f, lattice)
-    return (value, -value * (2.0 * lattice[6] * x + lattice[9] * y + lattice[10] * z),
-            -value * (2.0 * lattice[7] * y + lattice[9] * x + lattice[11] * z),
-            -value * (2.0 * lattice[8] * z + lattice[10] * x + lattice[11] * y))
+    lever = LN_2 * value
+    return (value, lever * (2.0 * lattice[6] * x + lattice[9] * y + lattice[10] * z),
+            lever * (2.0 * lattice[7] * y + lattice[9] * x + lattice[11] * z),
+            lever * (2.0 * lattice[8] * z + lattice[10] * x + lattice[11] * y))
 
 
 SLOPES = {CrystalShape.SQUARE: grating_slopes, CrystalShape.GAUSS: gaussian_slopes}

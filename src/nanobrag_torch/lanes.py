@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .config import CrystalShape
-from .fused import CUBIC_LAYERS, SLOPES, TINY, Frame
+from .fused import CUBIC_LAYERS, LOG2_E, SLOPES, TINY, Frame
 from .kernel import Pass, passes
 from .packages import ALONE, Kernels
 from .physics.lattice_factor import ROUND_SCALE, SPOT_SIZE
@@ -311,7 +311,7 @@ class Lanes:
         lattice = self.scene.lattice
         cells = lattice.cells * torch.sqrt(lattice.fudge) if self.shape is CrystalShape.ROUND else lattice.cells
         limits = TINY[self.kernels.work] * torch.square(cells)
-        steepness = 1.0 / SPOT_SIZE**2 if self.shape is CrystalShape.TOPHAT else 2.0 / SPOT_SIZE
+        steepness = 1.0 / SPOT_SIZE**2 if self.shape is CrystalShape.TOPHAT else -2.0 * LOG2_E / SPOT_SIZE
         form = lattice.radius_form * (steepness * lattice.fudge)
         entries = (*cells, *limits, form[0, 0], form[1, 1], form[2, 2], 2.0 * form[0, 1], 2.0 * form[0, 2],
                    2.0 * form[1, 2])

@@ -37,6 +37,8 @@ SIZES = {
 }
 OPEN = ("P", "J", "N")
 """Sizes that may be any."""
+REDUCED = ("lattice", "form rows")
+"""Operands in the dtype after the reduction of indices; all others are float64."""
 _FRAME = ("raster", "axes", "omega", "form", "sensor")
 _AT = ("pixels", "pixels", "pixels")
 
@@ -60,7 +62,7 @@ class Operand(NamedTuple):
         """One of these sizes."""
         known = {"P": pixels, "J": directions, "N": max(64, pixels)}
         return torch.ones([known.get(size, size) for size in SIZES[self.name]],
-                          dtype=work if self.name == "lattice" else torch.float64)
+                          dtype=work if self.name in REDUCED else torch.float64)
 
 
 def operations() -> Iterator[Operation]:

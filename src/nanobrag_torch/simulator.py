@@ -174,7 +174,7 @@ class Simulator:
         cuts = self.segments(scene, lanes)
         self.summary = self._summarise(scene, cuts, lanes)
         parts = ((segment, part) for segment in cuts for part in self._parts(scene, segment, lanes))
-        gathering = self.device.type != "cpu" or differentiated(*scene.tensors)
+        gathering = self.device.type != "cpu" or (not self._remembers(scene) and differentiated(*scene.tensors))
         with nullcontext(starmap) if lanes or gathering else self._spread(scene) as mapping:
             chunks = self._chunks(scene, parts, lanes, mapping, progress)
             pixels = _gathered(scene.scale, chunks) if gathering else _filled(self._empty(), chunks)
@@ -186,8 +186,12 @@ class Simulator:
             return self._lanes
         kernels = self.kernels(scene)
         lanes = None if kernels is None else Lanes(kernels, scene, self.choices, self.raster)
-        self._lanes = lanes if self._last is not None and self._last[1] is scene else None
+        self._lanes = lanes if self._remembers(scene) else None
         return lanes
+
+    def _remembers(self, scene: Scene) -> bool:
+        """Whether a scene may serve again; by none of its tensors are derivatives taken."""
+        return self._last is not None and self._last[1] is scene
 
     def _chunks(self, scene: Scene, parts: Iterable[tuple[Segment, slice]], lanes: Lanes | None, mapping: Mapping,
                 progress: Progress | None) -> Iterator[tuple[slice, Tensor]]:

@@ -92,10 +92,10 @@ class _DirectionSum(torch.autograd.Function):
             return kernels(f"many tabled {shape.value}", *at, operands.table, operands.box, maps, lattice)
         factors = operands.listed(kernels)
         if factors is None and shape in ALONE:
-            return kernels(f"many posed {shape.value}", *at, maps, forms, lattice)
+            return kernels(f"many posed {shape.value}", *at, maps, forms.to(lattice.dtype), lattice)
         if factors is None:
             factors = torch.ones(len(at[0]), len(maps), dtype=maps.dtype, device=maps.device)
-        return kernels(f"many weighted {shape.value}", *at, factors, maps, forms, lattice)
+        return kernels(f"many weighted {shape.value}", *at, factors, maps, forms.to(lattice.dtype), lattice)
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
