@@ -16,7 +16,7 @@ from .config import BeamConfig, ConfigError, CrystalConfig, DetectorConfig, Samp
 from .derivatives import derivative_images
 from .integrate import Block, Cut, photons
 from .kernel import TILE_ELEMENTS
-from .kernel_cache import SERVING
+from .kernel_cache import SERVING, missing
 from .lanes import Lanes, suits
 from .models import Beam, Crystal, Detector
 from .order import Segment, segments
@@ -252,8 +252,20 @@ class Simulator:
         scene's tensors require, and by its tensors of these places."""
         if self.compile == "off" or not suits(scene, self.choices, moving):
             return None
-        samples = len(self.raster) * self._evaluations
-        return at_hand(self.precision, must=self.compile == "on", worth=samples >= WORTH_COMPILING)
+        return at_hand(self.precision, must=self.compile == "on", worth=self._worth_compiling)
+
+    @property
+    def awaits_compiler(self) -> bool:
+        """Whether a run will have its kernels compiled before anything else."""
+        if self._mixed is not None:
+            return self._mixed.awaits_compiler
+        wanted = self.compile == "on" or (self.compile == "auto" and self._worth_compiling)
+        return (wanted and self.precision == SERVING[self.precision] and suits(self.scene(), self.choices)
+                and bool(missing((self.precision,))))
+
+    @property
+    def _worth_compiling(self) -> bool:
+        return len(self.raster) * self._evaluations >= WORTH_COMPILING
 
     def derivative_image(self, name: str) -> Tensor:
         """Derivative of the image by one continuous field, such as "cell_a": photons per pixel and unit of the field,

@@ -43,6 +43,20 @@ def test_version():
     assert program("--version").stdout == f"nanoBragg (nanobrag-torch) {__version__}\n"
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_run_that_waits_for_a_compiler_says_so(folder, command, monkeypatch, dtype):
+    monkeypatch.setattr("nanobrag_torch.simulator.WORTH_COMPILING", 1)
+    monkeypatch.setenv("NANOBRAG_CACHE", str(folder / "no-kernels"))
+    monkeypatch.setenv("CXX", "no-compiler")
+    monkeypatch.setenv("NANOBRAG_COMPILE", "auto")
+    result = command(f"{RUN} -dtype {dtype}")
+    waits, without = result.stderr.splitlines()
+    assert "compiling kernels, once on this machine" in waits
+    assert without == ("nanoBragg: warning: -compile auto: expected the C++ compiler no-compiler ($CXX) on the path, "
+                       "found none; without compiled kernels this takes longer")
+    assert result.status == 0 and image(folder).max() > 0
+
+
 def test_worked_example(folder, command):
     """Part A §4.9: pixels, scales, statistics and noise of a 4 x 4 image."""
     result = command("-cell 100 100 100 90 90 90 -default_F 100 -lambda 1 -N 5 -distance 100 -detpixels 4 "

@@ -50,6 +50,13 @@ def prepare(resolved: Resolved) -> Prepared:
         simulator = _simulator(experiment, table, device, messages)
     except ConfigError as error:
         raise resolved.refusal(error) from None
+    if simulator.awaits_compiler:
+        try:
+            compile_kernels("-compile auto", (experiment.computing.dtype,))
+        except InputError as error:
+            messages.append(f"nanoBragg: warning: {error}; without compiled kernels this takes longer")
+            eager = dataclasses.replace(experiment, computing=dataclasses.replace(experiment.computing, compile="off"))
+            simulator = _simulator(eager, table, device, [])
     return Prepared(experiment, simulator, table, messages)
 
 
