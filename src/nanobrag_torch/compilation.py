@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import torch
 import torch._inductor.codegen.cpp_wrapper_cpu  # before processes are forked: they share what importing it takes
 from torch import Tensor
 from torch._inductor import config
+from torch._inductor.codegen import common
 from torch._inductor.codegen.cpp import CppScheduling
 from torch._inductor.compile_fx import compile_fx_aot, compile_fx_inner
 from torch._inductor.decomposition import select_decomp_table
@@ -68,6 +69,8 @@ def compile_packages(wanted: list[str]) -> None:
     torch._dynamo.config.fake_tensor_cache_enabled = False
     # a few functions instead of one with all loops, which takes the C++ compiler half as long again
     CppScheduling.MAX_FUSED_KERNEL_ARGS_NUM = 40
+    # there is one handler of result types, which would list its rules anew for each of ten thousand operations
+    common.DtypePropagationOpsHandler = cache(common.DtypePropagationOpsHandler)
     with ProcessPoolExecutor(os.cpu_count(), get_context("fork")) as pool:
         list(pool.map(compile_package, wanted, map(package_path, wanted)))
 
