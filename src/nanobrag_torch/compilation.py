@@ -81,8 +81,8 @@ def compile_package(precision: str, target: Path) -> None:
     What the compiler is given to trace is next to nothing, with operands whose sizes are open; the operations take its
     place afterwards. Traced there, on open sizes, they would take six seconds.
     """
-    operands, _ = arrangement()
-    order = [operation.name for operation in operations()]
+    operands, places = arrangement()
+    order = list(places)
     steps = [order.index(operand.operation) if operand.operation else 0 for operand in operands]
     examples = tuple(operand.example(WORK[precision], PIXELS + 64 * step, DIRECTIONS + 8 * step)
                      for operand, step in zip(operands, steps, strict=True))

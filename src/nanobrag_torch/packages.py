@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -94,11 +95,10 @@ def arrangement() -> tuple[list[Operand], dict[str, list[int]]]:
     for operation in operations():
         for name in operation.operands:
             operand = Operand(name, operation.name if any(size in OPEN for size in SIZES[name]) else None)
-            if operand.operation or operand not in operands:
+            shared = operand.operation is None and operand in operands
+            places[operation.name].append(operands.index(operand) if shared else len(operands))
+            if not shared:
                 operands.append(operand)
-                places[operation.name].append(len(operands) - 1)
-            else:
-                places[operation.name].append(operands.index(operand))
     return operands, places
 
 
@@ -109,18 +109,17 @@ class Package:
         self._runner = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)
         operands, self._places = arrangement()
         self._idle = [operand.example(WORK[precision], FEWEST, FEWEST) for operand in operands]
-        counts = [operation.results for operation in operations()]
-        self._results = {operation.name: (sum(counts[:place]), count)
-                         for place, (operation, count) in enumerate(zip(operations(), counts, strict=True))}
+        ends = accumulate(operation.results for operation in operations())
+        self._results = {operation.name: slice(end - operation.results, end)
+                         for operation, end in zip(operations(), ends, strict=True)}
 
     def run(self, name: str, operands: tuple[Tensor, ...]) -> Any:
         """The result of one operation."""
         given = list(self._idle)
         for place, operand in zip(self._places[name], operands, strict=True):
             given[place] = operand
-        results = self._runner.boxed_run(given)
-        start, count = self._results[name]
-        return results[start] if count == 1 else tuple(results[start:start + count])
+        results = self._runner.boxed_run(given)[self._results[name]]
+        return results[0] if len(results) == 1 else tuple(results)
 
 
 class Kernels:

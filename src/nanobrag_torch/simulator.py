@@ -133,7 +133,7 @@ class Simulator:
     @cached_property
     def _mixed(self) -> Simulator | None:
         """The same in mixed precision, whose compiled kernels serve single precision as well."""
-        if self.precision == SERVING[self.precision] or self.compile == "off" or self.device.type != "cpu":
+        if self.precision == SERVING[self.precision] or self.device.type != "cpu":
             return None
         return Simulator(self.crystal, self.detector, self.beam, sampling=self.sampling, device=self.device,
                          dtype=SERVING[self.precision], quirks=self.quirks, compile=self.compile)
@@ -165,7 +165,7 @@ class Simulator:
 
         `progress(done, total)` is called after every chunk of pixels.
         """
-        if self._mixed is not None and self._mixed.kernels(self._mixed.scene()) is not None:
+        if self.compile != "off" and self._mixed is not None and self._mixed.kernels(self._mixed.scene()) is not None:
             image = self._mixed.run(progress)
             self.summary = self._mixed.summary
             return image.to(self.geometry_dtype)
@@ -257,10 +257,11 @@ class Simulator:
     @property
     def awaits_compiler(self) -> bool:
         """Whether a run will have its kernels compiled before anything else."""
+        if self.compile == "off":
+            return False
         if self._mixed is not None:
             return self._mixed.awaits_compiler
-        wanted = self.compile == "on" or (self.compile == "auto" and self._worth_compiling)
-        return (wanted and self.precision == SERVING[self.precision] and suits(self.scene(), self.choices)
+        return ((self.compile == "on" or self._worth_compiling) and suits(self.scene(), self.choices)
                 and bool(missing((self.precision,))))
 
     @property

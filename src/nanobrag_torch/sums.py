@@ -90,12 +90,12 @@ class _DirectionSum(torch.autograd.Function):
             return kernels(f"many {shape.value}", *at, maps, lattice)
         if forms is None:
             return kernels(f"many tabled {shape.value}", *at, operands.table, operands.box, maps, lattice)
-        factors = operands.listed(kernels)
+        forms, factors = forms.to(lattice.dtype), operands.listed(kernels)
         if factors is None and shape in ALONE:
-            return kernels(f"many posed {shape.value}", *at, maps, forms.to(lattice.dtype), lattice)
+            return kernels(f"many posed {shape.value}", *at, maps, forms, lattice)
         if factors is None:
             factors = torch.ones(len(at[0]), len(maps), dtype=maps.dtype, device=maps.device)
-        return kernels(f"many weighted {shape.value}", *at, factors, maps, forms.to(lattice.dtype), lattice)
+        return kernels(f"many weighted {shape.value}", *at, factors, maps, forms, lattice)
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
@@ -116,9 +116,9 @@ class _DirectionSum(torch.autograd.Function):
             # next piece's, and memory would grow with the number of pieces
             del terms
             by_maps, by_forms = _added(by_maps, of_maps), _added(by_forms, of_forms)
-            turned.append(None if of_xyz is None else of_xyz.clone())
-        by_xyz = None if turned[0] is None else turned
-        slopes = None if by_xyz is None else torch.cat(by_xyz, dim=1).to(gradient.dtype) * gradient
+            if of_xyz is not None:
+                turned.append(of_xyz.clone())
+        slopes = torch.cat(turned, dim=1).to(gradient.dtype) * gradient if turned else None
         return (None, None, *(None if slopes is None else slopes[axis] for axis in range(3)),
                 None if by_maps is None else levers.maps_gradient(by_maps), None, by_forms, None, None, None)
 

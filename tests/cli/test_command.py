@@ -57,6 +57,17 @@ def test_a_run_that_waits_for_a_compiler_says_so(folder, command, monkeypatch, d
     assert result.status == 0 and image(folder).max() > 0
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_compiler_that_must_be_there_is_asked_for_before_any_output(folder, command, monkeypatch, dtype):
+    monkeypatch.setenv("NANOBRAG_CACHE", str(folder / "no-kernels"))
+    monkeypatch.setenv("CXX", "no-compiler")
+    monkeypatch.setenv("NANOBRAG_COMPILE", "on")
+    result = command(f"{RUN} -dtype {dtype}")
+    assert result.status == 2
+    assert "error: -compile on: expected the C++ compiler no-compiler ($CXX)" in result.stderr.splitlines()[-1]
+    assert not names(folder) & DEFAULT_OUTPUTS
+
+
 def test_worked_example(folder, command):
     """Part A §4.9: pixels, scales, statistics and noise of a 4 x 4 image."""
     result = command("-cell 100 100 100 90 90 90 -default_F 100 -lambda 1 -N 5 -distance 100 -detpixels 4 "

@@ -44,19 +44,18 @@ def prepare(resolved: Resolved) -> Prepared:
     messages = [f"nanoBragg: warning: {warning}" for warning in resolved.warnings]
     table = _structure_factors(experiment, messages)
     device = _device(experiment)
-    if experiment.computing.compile == "on":
-        compile_kernels("-compile on", (experiment.computing.dtype,))
     try:
         simulator = _simulator(experiment, table, device, messages)
     except ConfigError as error:
         raise resolved.refusal(error) from None
     if simulator.awaits_compiler:
         try:
-            compile_kernels("-compile auto", (experiment.computing.dtype,))
+            compile_kernels(f"-compile {simulator.compile}", (experiment.computing.dtype,))
         except InputError as error:
+            if simulator.compile == "on":
+                raise
             messages.append(f"nanoBragg: warning: {error}; without compiled kernels this takes longer")
-            eager = dataclasses.replace(experiment, computing=dataclasses.replace(experiment.computing, compile="off"))
-            simulator = _simulator(eager, table, device, [])
+            simulator.compile = "off"
     return Prepared(experiment, simulator, table, messages)
 
 
