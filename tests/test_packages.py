@@ -14,7 +14,7 @@ import torch
 
 from nanobrag_torch import kernel_cache
 from nanobrag_torch.config import CrystalShape
-from nanobrag_torch.kernel_cache import PRECISIONS, missing, package_path, warm_up
+from nanobrag_torch.kernel_cache import PRECISIONS, CompilationError, missing, package_path, sealed, warm_up
 from nanobrag_torch.lanes import Lanes
 from nanobrag_torch.packages import Kernels, load
 from nanobrag_torch.quirks import Quirks
@@ -186,8 +186,36 @@ def test_package_name_follows_cache_and_sources(monkeypatch, tmp_path):
     assert package_path("mixed").parent == Path(tmp_path, "nanobrag_torch")
 
 
-def test_broken_package_is_as_good_as_none(monkeypatch, tmp_path):
+@needs_compiler
+def test_broken_package_is_as_good_as_none(compiled, monkeypatch, tmp_path):
+    library = package_path("float64").read_bytes()
     monkeypatch.setenv("NANOBRAG_CACHE", str(tmp_path))
-    package_path("float64").write_bytes(b"not a package")
-    assert load("float64") is None
+    for content in (b"not a package", b"", library[:-1], library[:len(library) // 2], library[:64] + library[65:],
+                    sealed(b"not a library")):
+        package_path("float64").write_bytes(content)
+        assert load("float64") is None
+    assert missing(("float64",)) == []
+    package_path("float64").write_bytes(library[:-1])
     assert missing(("float64",)) == ["float64"]
+
+
+@needs_compiler
+def test_operations_refuse_what_is_none_of_theirs(compiled):
+    kernels = compiled["mixed"]
+    x = torch.rand(5, dtype=torch.float64)
+    maps, lattice = torch.rand(3, 12, dtype=torch.float64), torch.rand(12)
+    assert kernels("many gauss", x, x, x, maps, lattice).shape == (5,)
+    for wrong in ((x, x, x[:4], maps, lattice), (x, x, x, maps.T, lattice), (x, x, x, maps, lattice.double()),
+                  (x, x, x, maps, lattice[:6]), (x, x, x, maps), (x, x, x, maps[0], lattice)):
+        with pytest.raises(ValueError, match=r"many gauss: .*: expected|argument|shorter"):
+            kernels("many gauss", *wrong)
+
+
+@pytest.mark.parametrize("said", ["0.cpp:1: fatal error: no space left\nterminated",
+                                  "Traceback:\nOSError: no space left"])
+def test_compiler_that_fails_is_one_line(monkeypatch, tmp_path, said):
+    monkeypatch.setenv("NANOBRAG_CACHE", str(tmp_path))
+    monkeypatch.setattr(kernel_cache, "COMPILING", f"import sys; sys.exit({said!r})")
+    monkeypatch.setattr(kernel_cache, "_compiler", lambda: sys.executable)
+    with pytest.raises(CompilationError, match=r"compiling kernels failed: .*rror: no space left$"):
+        warm_up(("mixed",))

@@ -12,7 +12,6 @@ import tempfile
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from zipfile import BadZipFile, ZipFile
 
 PRECISIONS = ("float64", "mixed")
 """Those that have compiled kernels, one package each."""
@@ -20,6 +19,15 @@ SERVING = {"float64": "float64", "mixed": "mixed", "float32": "mixed"}
 """The package that a run of each precision takes: images in single precision are those of mixed, rounded."""
 SOURCES = ("fused.py", "physics/structure_factor.py", "packages.py", "compilation.py")
 """Modules that packages are made from."""
+
+COMPILING = """
+import gc, sys
+gc.disable()  # garbage of a compilation is little, and looking for it costs seconds
+from nanobrag_torch.compilation import compile_packages
+compile_packages(sys.argv[1:])
+gc.freeze()
+"""
+"""A process that makes packages."""
 
 
 class CompilationError(Exception):
@@ -36,12 +44,12 @@ def cache_directory() -> Path:
 
 def package_path(precision: str) -> Path:
     """The file of a package; its name changes with these sources, torch and the processor."""
-    return cache_directory() / f"{precision}-{_fingerprint()}.pt2"
+    return cache_directory() / f"{precision}-{_fingerprint()}.so"
 
 
 def missing(precisions: tuple[str, ...] = PRECISIONS) -> list[str]:
     """Precisions whose packages are not on disk, or not whole."""
-    return [precision for precision in precisions if not _whole(package_path(precision))]
+    return [precision for precision in precisions if not whole(package_path(precision))]
 
 
 def warm_up(precisions: tuple[str, ...] = PRECISIONS) -> list[str]:
@@ -59,20 +67,28 @@ def warm_up(precisions: tuple[str, ...] = PRECISIONS) -> list[str]:
 
 
 def _compile_apart(wanted: list[str]) -> str:
-    """Compile in another process, so that this one never imports the compiler; its last words if it fails."""
+    """Compile in another process, so that this one never imports the compiler; why if it fails: what the C++ compiler
+    says first, else the last words."""
     with tempfile.TemporaryDirectory() as scratch:
         done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-m", "nanobrag_torch.compilation", *wanted], check=False, text=True,
+            [sys.executable, "-W", "ignore", "-c", COMPILING, *wanted], check=False, text=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=dict(os.environ, TORCHINDUCTOR_CACHE_DIR=scratch))
-    return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+    words = done.stderr.strip().splitlines() or ["no reason given"]
+    return "" if done.returncode == 0 else next((line.strip() for line in words if "error: " in line), words[-1])
 
 
-def _whole(path: Path) -> bool:
+def sealed(library: bytes) -> bytes:
+    """A library with the digest of its bytes behind it, which nobody who loads it looks at."""
+    return library + hashlib.sha256(library).digest()
+
+
+def whole(path: Path) -> bool:
+    """Whether a package is on disk as it was made: loading half a library would end the process."""
     try:
-        with ZipFile(path) as package:
-            return package.testzip() is None
-    except (OSError, BadZipFile):
+        package = path.read_bytes()
+    except OSError:
         return False
+    return package == sealed(package[:-hashlib.sha256().digest_size])
 
 
 @lru_cache

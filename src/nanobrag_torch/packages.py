@@ -1,16 +1,15 @@
 """The fast kernels as operations: compiled where the package of a precision is on disk, else evaluated eagerly.
 
 A package holds every operation, compiled ahead of time for any number of pixels and directions (`compilation`); using
-it imports no compiler. Each operation has its own dynamic sizes; those that a call does not want get a few
-elements, which costs about a microsecond each and lets one compilation serve them all.
+it imports no compiler.
 """
 
 from __future__ import annotations
 
+import ctypes
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, partial
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,63 +18,70 @@ from torch import Tensor
 
 from . import fused
 from .config import CrystalShape
-from .kernel_cache import PRECISIONS, CompilationError, package_path, warm_up
+from .kernel_cache import PRECISIONS, CompilationError, package_path, warm_up, whole
 from .recompute import differentiated
 
 WORK = {"float64": torch.float64, "mixed": torch.float32}
 """Each precision's dtype after the reduction of indices."""
 FEWEST = 2
-"""Size of what a call does not want."""
+"""Pixels of the smallest compiled call."""
 
 ALONE = (CrystalShape.SQUARE,)
 """Shapes with operations of their own for a few directions, and for directions with forms but without factors; others
 take factors of 1."""
 
 SIZES = {
-    "pixels": ("P",), "sum": ("P", "J"), "maps": (12, "J"), "map rows": ("J", 12),
-    "form rows": ("J", 7), "map": (12,), "lattice": (12,), "raster": (5,), "axes": (3, 3), "omega": (3,), "form": (7,),
-    "sensor": (7,), "table": ("N",), "box": (6,), "layer": (5,),
+    "pixels": ("P",), "pairs": ("P", "J"), "maps": (12, "J"), "map rows": ("J", 12), "form rows": ("J", 7),
+    "map": (12,), "lattice": (12,), "raster": (5,), "axes": (3, 3), "omega": (3,), "form": (7,), "sensor": (7,),
+    "table": ("N",), "box": (6,), "layer": (5,), "terms": ("P", "J"), "slopes": ("P", 3, "J"),
 }
+"""What operations take and give: numbers of elements, or letters for what may be any."""
 OPEN = ("P", "J", "N")
-"""Sizes that may be any."""
-REDUCED = ("lattice", "form rows")
-"""Operands in the dtype after the reduction of indices; all others are float64."""
+REDUCED = ("lattice", "form rows", "terms", "slopes")
+"""What is in the dtype after the reduction of indices; all else is float64."""
 _FRAME = ("raster", "axes", "omega", "form", "sensor")
 _AT = ("pixels", "pixels", "pixels")
 
 
 class Operation(NamedTuple):
-    """A function of tensors whose sizes are those of `SIZES`: numbers, or letters for what may be any size."""
+    """A function of tensors, and what they and its results are in `SIZES`."""
 
     name: str
     function: Callable[..., Any]
     operands: tuple[str, ...]
-    results: int = 1
+    results: tuple[str, ...] = ("pixels",)
+
+    @property
+    def symbol(self) -> str:
+        """Its name in a package."""
+        return self.name.replace(" ", "_")
 
 
-class Operand(NamedTuple):
-    """An operand of a package: of one operation, or, its size being known, of all that take one of this name."""
+def dtype_of(kind: str, work: torch.dtype) -> torch.dtype:
+    """The dtype of an operand or result."""
+    return work if kind in REDUCED else torch.float64
 
-    name: str
-    operation: str | None
 
-    def example(self, work: torch.dtype, pixels: int, directions: int) -> Tensor:
-        """One of these sizes."""
-        known = {"P": pixels, "J": directions, "N": max(64, pixels)}
-        return torch.ones([known.get(size, size) for size in SIZES[self.name]],
-                          dtype=work if self.name in REDUCED else torch.float64)
+def shape_of(kind: str, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    """The shape of an operand or result, of these open sizes."""
+    return tuple(sizes.get(size, size) for size in SIZES[kind])
+
+
+def tensor_like(kind: str, sizes: Mapping[str, int], work: torch.dtype) -> Tensor:
+    """An operand or result of these open sizes."""
+    return torch.empty(shape_of(kind, sizes), dtype=dtype_of(kind, work))
 
 
 def operations() -> Iterator[Operation]:
     """Everything that a package holds, in its order."""
-    yield Operation("look", _look, ("pixels", *_FRAME), 6)
-    yield Operation("nearest", _nearest, (*_AT, "maps", "table", "box"))
-    yield Operation("indices", _indices, (*_AT, "maps"), 3)
+    yield Operation("look", _look, ("pixels", *_FRAME), ("pixels",) * 6)
+    yield Operation("nearest", _nearest, (*_AT, "maps", "table", "box"), ("pairs",))
+    yield Operation("indices", _indices, (*_AT, "maps"), ("pairs",) * 3)
     yield Operation("cubic layer", _cubic_layer, (*_AT, "pixels", "layer", "table", "box"))
     for shape in CrystalShape:
         yield Operation(f"many {shape.value}", partial(_many, shape), (*_AT, "map rows", "lattice"))
         yield Operation(f"many weighted {shape.value}", partial(fused.many_directions, shape),
-                        (*_AT, "sum", "map rows", "form rows", "lattice"))
+                        (*_AT, "pairs", "map rows", "form rows", "lattice"))
         if shape in ALONE:
             yield Operation(f"one {shape.value}", partial(_one, shape), (*_AT, *_FRAME, "map", "lattice"))
             yield Operation(f"one tabled {shape.value}", partial(_one_tabled, shape),
@@ -85,41 +91,38 @@ def operations() -> Iterator[Operation]:
             yield Operation(f"many posed {shape.value}", partial(_many_posed, shape),
                             (*_AT, "map rows", "form rows", "lattice"))
         if shape in fused.SLOPES:
-            yield Operation(f"slopes {shape.value}", partial(fused.slopes, shape), (*_AT, "maps", "lattice"), 2)
-
-
-def arrangement() -> tuple[list[Operand], dict[str, list[int]]]:
-    """The operands of a package in its order, and where among them those of each operation stand."""
-    operands: list[Operand] = []
-    places: dict[str, list[int]] = {operation.name: [] for operation in operations()}
-    for operation in operations():
-        for name in operation.operands:
-            operand = Operand(name, operation.name if any(size in OPEN for size in SIZES[name]) else None)
-            shared = operand.operation is None and operand in operands
-            places[operation.name].append(operands.index(operand) if shared else len(operands))
-            if not shared:
-                operands.append(operand)
-    return operands, places
+            yield Operation(f"slopes {shape.value}", partial(fused.slopes, shape), (*_AT, "maps", "lattice"),
+                            ("terms", "slopes"))
 
 
 class Package:
-    """The compiled package of a precision, loaded."""
+    """The compiled package of a precision, loaded: a library of functions of addresses and sizes.
+
+    Raises OSError if it does not run here.
+    """
 
     def __init__(self, precision: str, path: Path) -> None:
-        self._runner = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)
-        operands, self._places = arrangement()
-        self._idle = [operand.example(WORK[precision], FEWEST, FEWEST) for operand in operands]
-        ends = accumulate(operation.results for operation in operations())
-        self._results = {operation.name: slice(end - operation.results, end)
-                         for operation, end in zip(operations(), ends, strict=True)}
+        library = ctypes.CDLL(str(path))
+        self._work = WORK[precision]
+        self._entries = {operation.name: (operation, library[operation.symbol]) for operation in operations()}
+        for _, function in self._entries.values():
+            function.restype = None
 
     def run(self, name: str, operands: tuple[Tensor, ...]) -> Any:
-        """The result of one operation."""
-        given = list(self._idle)
-        for place, operand in zip(self._places[name], operands, strict=True):
-            given[place] = operand
-        results = self._runner.boxed_run(given)[self._results[name]]
-        return results[0] if len(results) == 1 else tuple(results)
+        """The result of one operation. Raises ValueError for operands that are none of its."""
+        operation, function = self._entries[name]
+        sizes = dict.fromkeys(OPEN, 0)
+        for kind, operand in zip(operation.operands, operands, strict=True):
+            sizes.update((size, count) for size, count in zip(SIZES[kind], operand.shape, strict=True) if size in sizes)
+        for kind, operand in zip(operation.operands, operands, strict=True):
+            expected = dtype_of(kind, self._work), shape_of(kind, sizes)
+            if (operand.dtype, operand.shape) != expected or not (operand.is_cpu and operand.is_contiguous()):
+                raise ValueError(f"{name}: {kind}: expected {expected}, got {operand.dtype}, {tuple(operand.shape)}")
+        results = tuple(tensor_like(kind, sizes, self._work) for kind in operation.results)
+        tensors = operands + results
+        function((ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors)),
+                 (ctypes.c_int64 * len(sizes))(*sizes.values()))
+        return results[0] if len(results) == 1 else results
 
 
 class Kernels:
@@ -171,8 +174,8 @@ def load(precision: str) -> Kernels | None:
 @lru_cache
 def _loaded(precision: str, path: Path, _made_ns: int) -> Kernels | None:
     try:
-        return Kernels(precision, Package(precision, path))
-    except RuntimeError:
+        return Kernels(precision, Package(precision, path)) if whole(path) else None
+    except OSError:
         return None
 
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
 OBJECTS = 100_000
 """New objects after which the collector looks for garbage: torch's modules are twice as many, and none of it is."""
+
+
+def usable_cores() -> int:
+    """Number of processors that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def whole_process(main: Callable[[], int | None]) -> NoReturn:

@@ -198,8 +198,8 @@ def _terms(kernels: Kernels, shape: CrystalShape, piece: Sum) -> _Terms:
         factors = factors.to(by_form.dtype)
         by_form, weights = by_form * factors, factors if weights is None else weights * factors
     if weights is not None:
-        by_hkl = (by_hkl.reshape(len(x), 3, -1) * weights[:, None]).reshape(by_hkl.shape)
-    return _Terms(piece, by_form, by_hkl)
+        by_hkl = by_hkl * weights[:, None]
+    return _Terms(piece, by_form, by_hkl.flatten(1))
 
 
 def _piece_gradient(terms: _Terms, wanted: Sum, gradient: Tensor, levers: Tensor,

@@ -19,6 +19,7 @@ from ..cli.outputs import region_of_interest, write_outputs
 from ..experiment import Experiment
 from ..io.atomic import all_or_none
 from ..io.smv import SmvHeader
+from ..process import usable_cores
 from ..statistics import image_statistics
 from .manifest import digest
 
@@ -90,8 +91,7 @@ class Beside(Executor):
 
 def writer_processes(images: int, *, noisy: bool) -> int:
     """How many processes write: the drawing of noise is worth them, other files are sooner written than handed over."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MOST_PROCESSES, images) if noisy and images >= FEWEST_IMAGES else 0
+    return min(usable_cores(), MOST_PROCESSES, images) if noisy and images >= FEWEST_IMAGES else 0
 
 
 @contextmanager
