@@ -211,6 +211,21 @@ def test_operations_refuse_what_is_none_of_theirs(compiled):
             kernels("many gauss", *wrong)
 
 
+@needs_compiler
+def test_lists_take_the_memory_of_the_last_call(compiled):
+    kernels, room = compiled["float64"], []
+    maps, lattice = torch.rand(12, 4, dtype=torch.float64), torch.rand(12, dtype=torch.float64)
+    places = set()
+    for pixels in (8, 8, 5):
+        x, y, z = torch.rand(3, pixels, dtype=torch.float64).unbind()
+        found = kernels("slopes gauss", x, y, z, maps, lattice, room=room)
+        for expected, result in zip(kernels.functions["slopes gauss"](x, y, z, maps, lattice), found, strict=True):
+            torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-14)
+        if pixels == 8:
+            places.add(tuple(result.data_ptr() for result in found))
+    assert len(places) == 1
+
+
 @pytest.mark.parametrize("said", ["0.cpp:1: fatal error: no space left\nterminated",
                                   "Traceback:\nOSError: no space left"])
 def test_compiler_that_fails_is_one_line(monkeypatch, tmp_path, said):

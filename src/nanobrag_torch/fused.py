@@ -353,10 +353,9 @@ SLOPES = {CrystalShape.SQUARE: grating_slopes, CrystalShape.GAUSS: gaussian_slop
 
 def slopes(shape: CrystalShape, x: Tensor, y: Tensor, z: Tensor, maps: Tensor,
            lattice: Tensor) -> tuple[Tensor, Tensor]:
-    """F_latt² of every direction (P, J), and its derivatives by h, k and l (P, 3, J), in the dtype of `lattice`, at
-    unit directions (P,) under maps (12, J)."""
+    """F_latt² of every direction (P, J), and its derivatives by h, k and l side by side (P, 3J), in the dtype of
+    `lattice`, at unit directions (P,) under maps (12, J)."""
     h, k, l = indices(x[:, None], y[:, None], z[:, None], maps)  # noqa: E741
     f = offset(h, lattice.dtype), offset(k, lattice.dtype), offset(l, lattice.dtype)
     intensity, *by_hkl = SLOPES[shape](f, lattice)
-    # stack would read the sizes, which compilation does not allow
-    return intensity, torch.cat([rate[:, None] for rate in by_hkl], dim=1)
+    return intensity, torch.cat(by_hkl, dim=1)

@@ -33,7 +33,7 @@ take factors of 1."""
 SIZES = {
     "pixels": ("P",), "pairs": ("P", "J"), "maps": (12, "J"), "map rows": ("J", 12), "form rows": ("J", 7),
     "map": (12,), "lattice": (12,), "raster": (5,), "axes": (3, 3), "omega": (3,), "form": (7,), "sensor": (7,),
-    "table": ("N",), "box": (6,), "layer": (5,), "terms": ("P", "J"), "slopes": ("P", 3, "J"),
+    "table": ("N",), "box": (6,), "layer": (5,), "terms": ("P", "J"), "slopes": ("P", "3J"),
 }
 """What operations take and give: numbers of elements, or letters for what may be any."""
 OPEN = ("P", "J", "N")
@@ -64,7 +64,8 @@ def dtype_of(kind: str, work: torch.dtype) -> torch.dtype:
 
 def shape_of(kind: str, sizes: Mapping[str, int]) -> tuple[int, ...]:
     """The shape of an operand or result, of these open sizes."""
-    return tuple(sizes.get(size, size) for size in SIZES[kind])
+    known = {**sizes, "3J": 3 * sizes["J"]}
+    return tuple(known.get(size, size) for size in SIZES[kind])
 
 
 def tensor_like(kind: str, sizes: Mapping[str, int], work: torch.dtype) -> Tensor:
@@ -108,8 +109,8 @@ class Package:
         for _, function in self._entries.values():
             function.restype = None
 
-    def run(self, name: str, operands: tuple[Tensor, ...]) -> Any:
-        """The result of one operation. Raises ValueError for operands that are none of its."""
+    def run(self, name: str, operands: tuple[Tensor, ...], room: list[Tensor] | None = None) -> Any:
+        """The result of one operation; `room` as for `Kernels`. Raises ValueError for operands that are none of its."""
         operation, function = self._entries[name]
         sizes = dict.fromkeys(OPEN, 0)
         for kind, operand in zip(operation.operands, operands, strict=True):
@@ -118,7 +119,11 @@ class Package:
             expected = dtype_of(kind, self._work), shape_of(kind, sizes)
             if (operand.dtype, operand.shape) != expected or not (operand.is_cpu and operand.is_contiguous()):
                 raise ValueError(f"{name}: {kind}: expected {expected}, got {operand.dtype}, {tuple(operand.shape)}")
-        results = tuple(tensor_like(kind, sizes, self._work) for kind in operation.results)
+        shapes = [shape_of(kind, sizes) for kind in operation.results]
+        room = [] if room is None else room
+        if [result.shape for result in room] != shapes:
+            room[:] = (tensor_like(kind, sizes, self._work) for kind in operation.results)
+        results = tuple(room)
         tensors = operands + results
         function((ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors)),
                  (ctypes.c_int64 * len(sizes))(*sizes.values()))
@@ -136,11 +141,15 @@ class Kernels:
         self.functions = {operation.name: operation.function for operation in operations()}
         self._package = package
 
-    def __call__(self, name: str, *operands: Tensor) -> Any:
-        """The result of an operation: a tensor, or a tuple of them."""
+    def __call__(self, name: str, *operands: Tensor, room: list[Tensor] | None = None) -> Any:
+        """The result of an operation: a tensor, or a tuple of them.
+
+        `room`, empty at first, lists the results of the last call, whose memory those of this one may take: long lists
+        that are freed and made anew, others between them, would leave holes too small for the next.
+        """
         if self._package is None or operands[0].numel() < FEWEST or differentiated(*operands):
             return self.functions[name](*operands)
-        return self._package.run(name, tuple(operand.contiguous() for operand in operands))
+        return self._package.run(name, tuple(operand.contiguous() for operand in operands), room)
 
 
 def at_hand(precision: str, *, must: bool, worth: bool) -> Kernels | None:

@@ -64,7 +64,8 @@ def direction_rates(kernels: Kernels, shape: CrystalShape, operands: Sum, maps_r
                     forms_rates: Tensor | None, still: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Derivatives of a sum: by the unit direction (3, P), and along n changes of the maps (n, J, 12) and of the forms
     (n, J, 7), (n, P). At a `still` direction (3,) the changes of the maps move no index."""
-    found = [_piece_rates(_terms(kernels, shape, operands.at(part)), maps_rates, forms_rates, still)
+    room: list[Tensor] = []
+    found = [_piece_rates(_terms(kernels, shape, operands.at(part), room), maps_rates, forms_rates, still)
              for part in operands.parts]
     by_xyz, rates = zip(*found, strict=True)
     return torch.cat(by_xyz, dim=1), torch.cat(rates, dim=1)
@@ -108,16 +109,13 @@ class _DirectionSum(torch.autograd.Function):
         operands, wanted = Sum(*ctx.saved_tensors), Sum(*ctx.needs_input_grad[2:])
         levers, turns = _Levers.of(operands, gradient), _blocks(operands.maps[None], 3, operands.lattice)
         by_maps = by_forms = None
-        turned = []
+        turned, room = [], []
         for part in operands.parts:
-            terms = _terms(ctx.kernels, ctx.shape, operands.at(part))
+            terms = _terms(ctx.kernels, ctx.shape, operands.at(part), room)
             of_maps, of_forms, of_xyz = _piece_gradient(terms, wanted, gradient[part], levers.rows[:, part], turns)
-            # what is kept is made anew when the long lists are free: among those it would leave holes too small for the
-            # next piece's, and memory would grow with the number of pieces
-            del terms
             by_maps, by_forms = _added(by_maps, of_maps), _added(by_forms, of_forms)
             if of_xyz is not None:
-                turned.append(of_xyz.clone())
+                turned.append(of_xyz)
         slopes = torch.cat(turned, dim=1).to(gradient.dtype) * gradient if turned else None
         return (None, None, *(None if slopes is None else slopes[axis] for axis in range(3)),
                 None if by_maps is None else levers.maps_gradient(by_maps), None, by_forms, None, None, None)
@@ -188,18 +186,19 @@ def _added(total: Tensor | None, piece: Tensor | None) -> Tensor | None:
     return piece if total is None else total + piece
 
 
-def _terms(kernels: Kernels, shape: CrystalShape, piece: Sum) -> _Terms:
+def _terms(kernels: Kernels, shape: CrystalShape, piece: Sum, room: list[Tensor]) -> _Terms:
     x, y, z, maps, lattice, forms, *_ = piece
     factors = piece.listed(kernels)
-    slopes = _Slopes.apply if differentiated(x, y, z, maps, lattice) else _Slopes.forward
-    by_form, by_hkl = slopes(kernels, f"slopes {shape.value}", x, y, z, maps.T, lattice)
+    name, given = f"slopes {shape.value}", (x, y, z, maps.T, lattice)
+    by_form, by_hkl = _Slopes.apply(kernels, name, *given) if differentiated(*given) else kernels(
+        name, *given, room=room)
     weights = None if forms is None else (monomials(x, y, z).T @ forms.T).to(by_hkl.dtype)
     if factors is not None:
         factors = factors.to(by_form.dtype)
         by_form, weights = by_form * factors, factors if weights is None else weights * factors
     if weights is not None:
-        by_hkl = by_hkl * weights[:, None]
-    return _Terms(piece, by_form, by_hkl.flatten(1))
+        by_hkl = (by_hkl.reshape(len(x), 3, -1) * weights[:, None]).reshape(by_hkl.shape)
+    return _Terms(piece, by_form, by_hkl)
 
 
 def _piece_gradient(terms: _Terms, wanted: Sum, gradient: Tensor, levers: Tensor,
