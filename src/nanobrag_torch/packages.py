@@ -110,24 +110,34 @@ class Package:
             function.restype = None
 
     def run(self, name: str, operands: tuple[Tensor, ...], room: list[Tensor] | None = None) -> Any:
-        """The result of one operation; `room` as for `Kernels`. Raises ValueError for operands that are none of its."""
+        """The result of one operation on contiguous operands; `room` as for `Kernels`. Raises ValueError for operands
+        that are none of its."""
         operation, function = self._entries[name]
-        sizes = dict.fromkeys(OPEN, 0)
-        for kind, operand in zip(operation.operands, operands, strict=True):
-            sizes.update((size, count) for size, count in zip(SIZES[kind], operand.shape, strict=True) if size in sizes)
-        for kind, operand in zip(operation.operands, operands, strict=True):
-            expected = dtype_of(kind, self._work), shape_of(kind, sizes)
-            if (operand.dtype, operand.shape) != expected or not (operand.is_cpu and operand.is_contiguous()):
-                raise ValueError(f"{name}: {kind}: expected {expected}, got {operand.dtype}, {tuple(operand.shape)}")
-        shapes = [shape_of(kind, sizes) for kind in operation.results]
-        room = [] if room is None else room
-        if [result.shape for result in room] != shapes:
-            room[:] = (tensor_like(kind, sizes, self._work) for kind in operation.results)
-        results = tuple(room)
-        tensors = operands + results
-        function((ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors)),
-                 (ctypes.c_int64 * len(sizes))(*sizes.values()))
-        return results[0] if len(results) == 1 else results
+        given = tuple((operand.dtype, operand.shape, operand.is_cpu) for operand in operands)
+        sizes, expected = _fitted(name, operation.operands, operation.results, self._work, given)
+        results = room or []
+        if [(result.dtype, result.shape) for result in results] != expected:
+            results = [torch.empty(shape, dtype=dtype) for dtype, shape in expected]
+        if room is not None:
+            room[:] = results
+        addresses = [tensor.data_ptr() for tensor in (*operands, *results)]
+        function((ctypes.c_void_p * len(addresses))(*addresses), sizes)
+        return results[0] if len(results) == 1 else tuple(results)
+
+
+@lru_cache
+def _fitted(name: str, takes: tuple[str, ...], gives: tuple[str, ...], work: torch.dtype,
+            given: tuple[tuple[torch.dtype, torch.Size, bool], ...]) -> tuple[Any, list[tuple[torch.dtype, tuple]]]:
+    """The open sizes of what an operation is given, as it reads them, and dtypes and shapes of its results."""
+    sizes = dict.fromkeys(OPEN, 0)
+    for kind, (_, shape, _) in zip(takes, given, strict=True):
+        sizes.update((size, count) for size, count in zip(SIZES[kind], shape, strict=True) if size in sizes)
+    for kind, found in zip(takes, given, strict=True):
+        expected = dtype_of(kind, work), shape_of(kind, sizes), True
+        if found != expected:
+            raise ValueError(f"{name}: {kind}: expected dtype, shape, whether on the CPU {expected}, got {found}")
+    return (ctypes.c_int64 * len(sizes))(*sizes.values()), [(dtype_of(kind, work), shape_of(kind, sizes))
+                                                            for kind in gives]
 
 
 class Kernels:
