@@ -3,7 +3,7 @@
 
 Every point is a process of its own, which runs a small experiment first and then its own, `--iterations` times; its
 peak resident memory holds Python and torch too. For samples and threads, an image is made again and again for a second,
-and the median counts.
+point after point in turns for `--rounds` rounds, and the medians count.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,9 @@ def main() -> None:
     report = Report("scaling", options.threads)
     make_kernels(report, [options.dtype])
     with tempfile.TemporaryDirectory() as scratch:
-        points = [point for part in options.parts for point in _points(part, options)]
-        for number, point in enumerate(points):
-            report.rows.append(_measure(point, options, Path(scratch)))
-            print(f"{number + 1} of {len(points)}: {point['part']}", file=sys.stderr, flush=True)
+        for part in options.parts:
+            report.rows += _part(part, options, Path(scratch))
+            print(f"{part}: done", file=sys.stderr, flush=True)
     _summarise(report, options)
     report.finish(options.reports, options.json)
 
@@ -53,7 +53,21 @@ def _options() -> argparse.Namespace:
                         help=f"of an image with {DOMAINS} domains, run again")
     parser.add_argument("--dtype", choices=PRECISIONS, default="float64", help="default float64")
     parser.add_argument("--iterations", type=count, default=1, help="runs of each process (default 1)")
+    parser.add_argument("--rounds", type=count, default=3, help="for samples and threads (default 3)")
     return parser.parse_args()
+
+
+def _part(part: str, options: argparse.Namespace, folder: Path) -> list[Row]:
+    """A row for each point of a part, in turns where a point is run again."""
+    points = _points(part, options)
+    rounds = options.rounds if points[0]["again"] else 1
+    runs = [[_measure(point, options, folder) for point in points] for _ in range(rounds)]
+    return [_middle(rows) for rows in zip(*runs, strict=True)]
+
+
+def _middle(rows: Sequence[Row]) -> Row:
+    times = {name: median([row[name] for row in rows]) for name in ("seconds", "ns_per_sample")}
+    return rows[0] | times | {"peak_GiB": max(row["peak_GiB"] for row in rows)}
 
 
 def _points(part: str, options: argparse.Namespace) -> list[dict[str, Any]]:
