@@ -114,30 +114,29 @@ class Package:
         that are none of its."""
         operation, function = self._entries[name]
         given = tuple((operand.dtype, operand.shape, operand.is_cpu) for operand in operands)
-        sizes, expected = _fitted(name, operation.operands, operation.results, self._work, given)
-        results = room or []
+        sizes, expected = _fitted(operation, self._work, given)
+        results = [] if room is None else room
         if [(result.dtype, result.shape) for result in results] != expected:
-            results = [torch.empty(shape, dtype=dtype) for dtype, shape in expected]
-        if room is not None:
-            room[:] = results
+            results[:] = (torch.empty(shape, dtype=dtype) for dtype, shape in expected)
         addresses = [tensor.data_ptr() for tensor in (*operands, *results)]
         function((ctypes.c_void_p * len(addresses))(*addresses), sizes)
         return results[0] if len(results) == 1 else tuple(results)
 
 
 @lru_cache
-def _fitted(name: str, takes: tuple[str, ...], gives: tuple[str, ...], work: torch.dtype,
-            given: tuple[tuple[torch.dtype, torch.Size, bool], ...]) -> tuple[Any, list[tuple[torch.dtype, tuple]]]:
+def _fitted(operation: Operation, work: torch.dtype, given: tuple[tuple[torch.dtype, torch.Size, bool], ...],
+            ) -> tuple[Any, list[tuple[torch.dtype, tuple]]]:
     """The open sizes of what an operation is given, as it reads them, and dtypes and shapes of its results."""
     sizes = dict.fromkeys(OPEN, 0)
-    for kind, (_, shape, _) in zip(takes, given, strict=True):
+    for kind, (_, shape, _) in zip(operation.operands, given, strict=True):
         sizes.update((size, count) for size, count in zip(SIZES[kind], shape, strict=True) if size in sizes)
-    for kind, found in zip(takes, given, strict=True):
+    for kind, found in zip(operation.operands, given, strict=True):
         expected = dtype_of(kind, work), shape_of(kind, sizes), True
         if found != expected:
-            raise ValueError(f"{name}: {kind}: expected dtype, shape, whether on the CPU {expected}, got {found}")
-    return (ctypes.c_int64 * len(sizes))(*sizes.values()), [(dtype_of(kind, work), shape_of(kind, sizes))
-                                                            for kind in gives]
+            raise ValueError(f"{operation.name}: {kind}: expected dtype, shape, whether on the CPU {expected}, "
+                             f"got {found}")
+    results = [(dtype_of(kind, work), shape_of(kind, sizes)) for kind in operation.results]
+    return (ctypes.c_int64 * len(sizes))(*sizes.values()), results
 
 
 class Kernels:

@@ -190,8 +190,10 @@ def _terms(kernels: Kernels, shape: CrystalShape, piece: Sum, room: list[Tensor]
     x, y, z, maps, lattice, forms, *_ = piece
     factors = piece.listed(kernels)
     name, given = f"slopes {shape.value}", (x, y, z, maps.T, lattice)
-    by_form, by_hkl = _Slopes.apply(kernels, name, *given) if differentiated(*given) else kernels(
-        name, *given, room=room)
+    if differentiated(*given):
+        by_form, by_hkl = _Slopes.apply(kernels, name, *given)
+    else:
+        by_form, by_hkl = kernels(name, *given, room=room)
     weights = None if forms is None else (monomials(x, y, z).T @ forms.T).to(by_hkl.dtype)
     if factors is not None:
         factors = factors.to(by_form.dtype)
