@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from .deferred import defer_unused
+
 OBJECTS = 100_000
 """New objects after which the collector looks for garbage: torch's modules are twice as many, and none of it is."""
 
@@ -21,8 +23,9 @@ def whole_process(main: Callable[[], int | None]) -> NoReturn:
     """Run a command and end the process with its status.
 
     Looking through everything that torch's modules hold, again and again while they are imported and once more when
-    the interpreter ends, would take a quarter of a short command's time.
+    the interpreter ends, would take a quarter of a short command's time; what of torch no command uses, as much again.
     """
+    defer_unused()
     gc.set_threshold(OBJECTS)
     status = main()
     gc.freeze()
