@@ -189,6 +189,29 @@ class TestInterruption:
         assert {len(content) for name, content in images().items() if name.endswith(".bin")} == {16 * 16 * 4}
         assert not list(folder.glob(".*"))
 
+    def test_a_process_told_to_end_twice_removes_what_is_half_written(self, folder):
+        program = """
+import os, signal
+from nanobrag_torch.batch.finish import ending
+from nanobrag_torch.io.atomic import all_or_none, atomic_write
+
+def told_again(path, unlink=os.unlink):
+    os.kill(os.getpid(), signal.SIGTERM)
+    unlink(path)
+
+def write():
+    with all_or_none():
+        for name in "abc":
+            atomic_write(name, b"image")
+        os.unlink = told_again
+        os.kill(os.getpid(), signal.SIGTERM)
+
+ending(write)
+"""
+        before = set(folder.iterdir())
+        assert subprocess.run([sys.executable, "-c", program]).returncode == 143
+        assert set(folder.iterdir()) == before
+
     def test_a_killed_batch_goes_on_to_the_same_images(self, folder):
         write(LONG)
         with started() as process:

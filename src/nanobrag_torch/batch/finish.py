@@ -76,10 +76,10 @@ class Beside(Executor):
     def submit(self, function, /, *args):  # noqa: ANN001, ANN201 - as the base
         with _interrupts_held():  # a process started here inherits it
             try:
-                return self._pool.submit(_ending, function, *args)
+                return self._pool.submit(ending, function, *args)
             except BrokenProcessPool:
                 self._pool = self._started()
-                return self._pool.submit(_ending, function, *args)
+                return self._pool.submit(ending, function, *args)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Let the processes end."""
@@ -113,12 +113,18 @@ def _serve_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _ending(function, /, *args):  # noqa: ANN001, ANN202
+def ending(function, /, *args):  # noqa: ANN001, ANN201
     """Call; told to end meanwhile, end when what is half written has been removed."""
     try:
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit())
+        signal.signal(signal.SIGTERM, _end_once)
         result = function(*args)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         return result
     except SystemExit:
         os._exit(128 + signal.SIGTERM)
+
+
+def _end_once(number, frame) -> None:  # noqa: ANN001
+    """Once: where every process of a batch is told to end, the pool tells those left again when the first one has."""
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit()
