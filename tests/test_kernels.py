@@ -13,6 +13,7 @@ import torch
 
 from nanobrag_torch import fused, order
 from nanobrag_torch.config import BeamConfig, CrystalConfig, CrystalShape, DetectorConfig, SamplingConfig
+from nanobrag_torch.kernel import aim, passes, ray_sums
 from nanobrag_torch.lanes import Lanes, suits
 from nanobrag_torch.models import Crystal
 from nanobrag_torch.packages import Kernels
@@ -102,6 +103,19 @@ def test_every_shape(mode, shape):
         expected = experiment.run()
     image = by_lanes(experiment, Kernels("float64"))
     torch.testing.assert_close(image, expected, rtol=1e-9, atol=float(expected.max()) * 1e-12)
+
+
+@pytest.mark.parametrize("cells", [(5, 4, 7), (12, 1, 6)])
+@pytest.mark.parametrize("mode", ["plain", "domains", "sources and domains", "table and domains"])
+def test_few_cells_give_the_same_by_zeros_as_by_quotients(mode, cells):
+    experiment = simulator(mode, N_cells=cells)
+    scene, choices = experiment.scene(), experiment.choices
+    assert scene.lattice.few == cells
+    bearing = aim(scene, choices, *experiment.raster.coordinates(None, torch.float64), passes(choices)[0]).bearing
+    quotients = scene._replace(lattice=scene.lattice._replace(few=None))
+    found, expected = (ray_sums(either, choices, bearing, False, torch.float64, (slice(None), slice(None)))
+                       for either in (scene, quotients))
+    torch.testing.assert_close(found, expected, rtol=2e-12, atol=float(expected.max()) * 1e-14)
 
 
 @pytest.mark.parametrize("mode", ["plain", "domains", "sub-pixels", "table"])

@@ -5,24 +5,29 @@ Shapes: P pixels, S sources, M orientations of each source (phi steps x mosaic d
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from .config import CrystalShape
 from .geometry import dot, norm
 from .models.detector import deflection, pixel_positions, solid_angle
 from .physics.absorption import capture_fraction
 from .physics.lattice_factor import lattice_factor
 from .physics.polarization import polarization
+from .physics.singularities import sincg_product_squared
 from .physics.structure_factor import FEWEST_NODES, nearest_factor, tricubic_factor, within_tricubic_range
+from .recompute import differentiated
 from .scene import Choices, Directions, Scene
 
-FEWEST_ROWS = 12
-"""Rows of a matrix product from which the order of its additions does not depend on their number; fewer are quicker
-term by term."""
-TILE_ELEMENTS = 2**16
-"""Pixels x directions whose indices and lattice factors stay in the processor's cache."""
+FEWEST_DIRECTIONS = 4
+"""Directions from which a matrix product gives indices; its order of additions depends on the numbers of both."""
+TILE_ELEMENTS = 2**18
+"""Pixels x directions summed at once: their phases along one axis stay in the processor's cache, and operations are
+long beside what threads wait for each other between them."""
 
 
 class Pass(NamedTuple):
@@ -122,15 +127,25 @@ def miller_indices(bearing: Tensor, directions: Directions, work: torch.dtype) -
     """
     maps = directions.maps.reshape(-1, 3, 3).transpose(0, 1).reshape(-1, 3)
     shift = directions.shift.reshape(-1, 3).T.reshape(-1, 1)
-    if len(maps) < FEWEST_ROWS:
-        a, b, c = maps.split(1, dim=1)
-        x, y, z = bearing.T
-        flat = torch.addcmul(torch.addcmul(torch.addcmul(shift, a, x), b, y), c, z)
-    else:
-        flat = torch.addmm(shift, maps, bearing.T)
-    hkl = flat.reshape(3, -1, len(bearing)).transpose(1, 2)
+    hkl = _affine(bearing, maps, shift, rows=3).reshape(3, -1, len(bearing)).transpose(1, 2)
     nodes = torch.ceil(hkl - 0.5)
     return Indices(hkl, nodes, (hkl - nodes).to(work))
+
+
+def half_turns(bearing: Tensor, directions: Directions) -> Iterator[Tensor]:
+    """πh, πk and πl in turn, each (P, J) and a new tensor: an axis at a time stays in the processor's cache."""
+    maps, shift = math.pi * directions.maps.reshape(-1, 3, 3), math.pi * directions.shift.reshape(-1, 3, 1)
+    for axis in range(3):
+        yield _affine(bearing, maps[:, axis], shift[:, axis], rows=1).T
+
+
+def _affine(bearing: Tensor, maps: Tensor, shift: Tensor, *, rows: int) -> Tensor:
+    """maps (R, 3) · bearing (P, 3) + shift (R, 1): (R, P); R is so many rows for each direction."""
+    if len(maps) >= rows * FEWEST_DIRECTIONS:
+        return torch.addmm(shift, maps, bearing.T)
+    a, b, c = maps.split(1, dim=1)
+    x, y, z = bearing.T
+    return torch.addcmul(torch.addcmul(torch.addcmul(shift, a, x), b, y), c, z)
 
 
 def cell_factor(scene: Scene, indices: Indices, interpolate: bool, work: torch.dtype) -> Tensor:
@@ -147,10 +162,17 @@ def cell_factor(scene: Scene, indices: Indices, interpolate: bool, work: torch.d
 def spot_intensity(scene: Scene, choices: Choices, bearing: Tensor, directions: Directions, interpolate: bool,
                    work: torch.dtype) -> Tensor:
     """F_cell²·F_latt² of every direction, (P, J)."""
+    few = scene.lattice.few if choices.shape is CrystalShape.SQUARE and work == torch.float64 else None
+    if differentiated(bearing, *directions):
+        few = None
+    if few and scene.grid is None:  # neither nodes nor offsets are needed
+        return torch.square(scene.default_F) * sincg_product_squared(half_turns(bearing, directions), few)
     indices = miller_indices(bearing, directions, work)
-    latt = lattice_factor(choices.shape, indices.offsets, scene.lattice.to(work),
-                          literal_sinc3=choices.quirks.sinc3_cancellation)
-    return torch.square(cell_factor(scene, indices, interpolate, work) * latt)
+    factor = cell_factor(scene, indices, interpolate, work)
+    if few:
+        return torch.square(factor) * sincg_product_squared((math.pi * along for along in indices.offsets), few)
+    return torch.square(factor * lattice_factor(choices.shape, indices.offsets, scene.lattice.to(work),
+                                                literal_sinc3=choices.quirks.sinc3_cancellation))
 
 
 def ray_sums(scene: Scene, choices: Choices, bearing: Tensor, interpolate: bool, work: torch.dtype,

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..checks import plain3
 from ..config import CrystalShape
 from ..recompute import differentiated
-from .singularities import sinc3, sincg, sincg_product
+from .singularities import sinc3, sincg
 
 ROUND_SCALE = 0.723601254558268
 """Ratio that gives a round crystal's central peak the volume of a sphere (part B §7)."""
@@ -23,8 +23,8 @@ SPOT_SIZE = 0.63
 """Reciprocal-space radius of gauss and tophat spots in units of 1/N (part B §7)."""
 
 
-MOST_ZEROS = 12
-"""Whole cells along an axis up to which a product over the grating factor's zeros costs less than two sines."""
+MOST_CELLS = 24
+"""Whole cells along an axis up to which the grating factor's zeros cost less than a second sine."""
 
 
 class Lattice(NamedTuple):
@@ -47,7 +47,7 @@ def few(cells: Tensor) -> tuple[int, ...] | None:
     if differentiated(cells) or cells.device.type != "cpu":
         return None
     counts = plain3(cells)
-    return tuple(map(int, counts)) if all(count <= MOST_ZEROS and count == int(count) for count in counts) else None
+    return tuple(map(int, counts)) if all(count <= MOST_CELLS and count == int(count) for count in counts) else None
 
 
 def radius_form(cells: Tensor, reciprocal_axes: Tensor, *, by_volume: bool) -> Tensor:
@@ -70,8 +70,6 @@ def lattice_factors(f: Tensor, cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def lattice_factor(shape: CrystalShape, f: Tensor, lattice: Lattice, *, literal_sinc3: bool = False) -> Tensor:
     """F_latt (...) (dimensionless, up to sign) at offsets f (3, ...) from the nearest node in index units."""
     if shape is CrystalShape.SQUARE:
-        if lattice.few and f.dtype == torch.float64 and not differentiated(f, lattice.cells):
-            return sincg_product(f, lattice.few)
         a, b, c = lattice_factors(f, lattice.cells)
         return a * b * c
     volume = torch.prod(lattice.cells)
