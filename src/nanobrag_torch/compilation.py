@@ -44,6 +44,8 @@ LIKELY = {"P": 4096, "J": 128, "N": 2**16}
 """Sizes for which the compiler arranges its loops; any size runs."""
 FEW = {"P": FEWEST, "J": FEWEST, "N": 64}
 """Sizes on which operations are traced."""
+PIECE = 256
+"""Steps of a loop, most of eight pixels, that a thread takes at once."""
 MOST_PARTS = 4
 """Files of a package's loops, where there are cores for them: each reads torch's headers, a fifth of all."""
 
@@ -215,8 +217,8 @@ class _Calls(PythonWrapperCodegen):
         return f"{self.operation.symbol}_{super().next_kernel_suffix()}"
 
     def define_kernel(self, _name: str, text: str, *_: Any, **__: Any) -> None:
-        """A loop."""
-        self._loops.append(text)
+        """A loop, which threads share in pieces: none waits long for another whose core is disturbed."""
+        self._loops.append(text.replace("#pragma omp for", f"#pragma omp for schedule(dynamic, {PIECE})"))
 
     def generate_kernel_call(self, name: str, operands: list[str], *, arg_types: list[str], **_: Any) -> None:
         """What a loop is called with."""

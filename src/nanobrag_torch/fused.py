@@ -127,6 +127,12 @@ def captured(frame: Frame, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
     return frame.sensor[3] + frame.sensor[4] * through
 
 
+def weighted_sight(ordinal: Tensor, frame: Frame) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Unit directions x, y, z, and solid angle times the form's value, each (P,); the sensor is not looked at."""
+    x, y, z, inverse = sight(ordinal, frame)
+    return x, y, z, solid_angle(frame, inverse) * quadratic(frame.form, x, y, z)
+
+
 def look(ordinal: Tensor, frame: Frame) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Unit directions x, y, z, solid angle, value of the form and captured fraction, each (P,)."""
     x, y, z, inverse = sight(ordinal, frame)

@@ -142,6 +142,8 @@ class Lanes:
 
     def _view(self, ordinal: Tensor, frame: Frame) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Unit directions x, y, z and weight of a sum over directions, (n,) each."""
+        if not self._captures and not differentiated(*frame):
+            return self.kernels("weighted sight", ordinal, *frame[:-1])
         x, y, z, weight, form, capture = look(self.kernels, ordinal, frame)
         if self._own_forms is None:
             weight = weight * form

@@ -76,6 +76,7 @@ def tensor_like(kind: str, sizes: Mapping[str, int], work: torch.dtype) -> Tenso
 def operations() -> Iterator[Operation]:
     """Everything that a package holds, in its order."""
     yield Operation("look", _look, ("pixels", *_FRAME), ("pixels",) * 6)
+    yield Operation("weighted sight", _weighted_sight, ("pixels", *_FRAME[:-1]), ("pixels",) * 4)
     yield Operation("nearest", _nearest, (*_AT, "maps", "table", "box"), ("pairs",))
     yield Operation("indices", _indices, (*_AT, "maps"), ("pairs",) * 3)
     yield Operation("cubic layer", _cubic_layer, (*_AT, "pixels", "layer", "table", "box"))
@@ -225,6 +226,10 @@ def _indices(x: Tensor, y: Tensor, z: Tensor, maps: Tensor) -> tuple[Tensor, ...
 
 def _look(ordinal: Tensor, *frame: Tensor) -> tuple[Tensor, ...]:
     return fused.look(ordinal, fused.Frame(*frame))
+
+
+def _weighted_sight(ordinal: Tensor, *frame: Tensor) -> tuple[Tensor, ...]:
+    return fused.weighted_sight(ordinal, fused.Frame(*frame, sensor=None))
 
 
 def _nearest(x: Tensor, y: Tensor, z: Tensor, maps: Tensor, *table: Tensor) -> Tensor:

@@ -56,8 +56,8 @@ FORWARD_BYTES_PER_ELEMENT = 512
 KEPT_SHARE = 4
 """Part of the budget, as its divisor, up to which all that a derivative with compiled kernels needs is kept."""
 
-LONG_LIST = 4096
-"""Numbers of a field from which it is not compared value by value."""
+SHORT_LIST, LONG_LIST = 32, 4096
+"""Numbers of a field up to which they are looked at one by one, and at all."""
 
 Progress = Callable[[int, int], None]
 ChunkFunction = Callable[[Scene], Tensor]
@@ -141,24 +141,20 @@ class Simulator:
     def scene(self) -> Scene:
         """Tensors of this experiment, in the precision of the geometry; those of the last time if nothing changed."""
         state = self._state()
-        if self._last is None or state is None or not _same(state, self._last[0]):
+        if self._last is None or state is None or state != self._last[0]:
             scene = build_scene(self.crystal, self.detector, self.beam, self.choices, self.geometry_dtype)
             self._last = None if state is None else (state, scene)
             return scene
         return self._last[1]
 
-    def _state(self) -> tuple[object, Tensor] | None:
+    def _state(self) -> list[object] | None:
         """What a scene is made of: every value but of long lists, which count as changed when written to; None where
         derivatives are taken."""
         models = (self.crystal, self.detector, self.beam)
         tensors = [tensor for model in models for tensor in model.fields]
         if differentiated(*tensors):
             return None
-        short = [tensor for tensor in tensors if tensor.numel() <= LONG_LIST]
-        marks = [(id(tensor), tensor._version) for tensor in tensors if tensor.numel() > LONG_LIST]
-        with torch.no_grad():
-            values = torch.cat([torch.ravel(tensor) for tensor in short])
-        return ([model.quirks for model in models], marks, [tensor.shape for tensor in short]), values
+        return [*(model.quirks for model in models), *map(_mark, tensors)]
 
     def run(self, progress: Progress | None = None) -> Tensor:
         """The image in photons per pixel, (spixels, fpixels); 0 outside the region of interest and the mask.
@@ -400,8 +396,12 @@ def _gathered(like: Tensor, chunks: Iterable[tuple[slice, Tensor]]) -> Tensor:
     return torch.cat([like.new_empty(0), *(values for _, values in chunks)])
 
 
-def _same(state: tuple[object, Tensor], other: tuple[object, Tensor]) -> bool:
-    return state[0] == other[0] and torch.equal(state[1], other[1])
+def _mark(tensor: Tensor) -> tuple[object, ...]:
+    """What tells a field from another: its numbers, in the form that is made soonest."""
+    if tensor.numel() > LONG_LIST:
+        return id(tensor), tensor._version
+    numbers = tensor.tolist() if tensor.numel() <= SHORT_LIST else tensor.numpy(force=True).tobytes()
+    return tensor.dtype, tensor.device, tensor.shape, numbers
 
 
 def _needs_gradient(scene: Scene) -> bool:
