@@ -127,25 +127,28 @@ def miller_indices(bearing: Tensor, directions: Directions, work: torch.dtype) -
     """
     maps = directions.maps.reshape(-1, 3, 3).transpose(0, 1).reshape(-1, 3)
     shift = directions.shift.reshape(-1, 3).T.reshape(-1, 1)
-    hkl = _affine(bearing, maps, shift, rows=3).reshape(3, -1, len(bearing)).transpose(1, 2)
+    if len(maps) < 3 * FEWEST_DIRECTIONS:
+        a, b, c = maps.split(1, dim=1)
+        x, y, z = bearing.T
+        flat = torch.addcmul(torch.addcmul(torch.addcmul(shift, a, x), b, y), c, z)
+    else:
+        flat = torch.addmm(shift, maps, bearing.T)
+    hkl = flat.reshape(3, -1, len(bearing)).transpose(1, 2)
     nodes = torch.ceil(hkl - 0.5)
     return Indices(hkl, nodes, (hkl - nodes).to(work))
 
 
 def half_turns(bearing: Tensor, directions: Directions) -> Iterator[Tensor]:
-    """πh, πk and πl in turn, each (P, J) and a new tensor: an axis at a time stays in the processor's cache."""
+    """πh, πk and πl in turn, each (P, J) and a new tensor: an axis at a time stays in the processor's cache. No
+    derivative is taken."""
     maps, shift = math.pi * directions.maps.reshape(-1, 3, 3), math.pi * directions.shift.reshape(-1, 3, 1)
-    for axis in range(3):
-        yield _affine(bearing, maps[:, axis], shift[:, axis], rows=1).T
-
-
-def _affine(bearing: Tensor, maps: Tensor, shift: Tensor, *, rows: int) -> Tensor:
-    """maps (R, 3) · bearing (P, 3) + shift (R, 1): (R, P); R is so many rows for each direction."""
-    if len(maps) >= rows * FEWEST_DIRECTIONS:
-        return torch.addmm(shift, maps, bearing.T)
-    a, b, c = maps.split(1, dim=1)
     x, y, z = bearing.T
-    return torch.addcmul(torch.addcmul(torch.addcmul(shift, a, x), b, y), c, z)
+    for row, start in zip(maps.unbind(1), shift.unbind(1), strict=True):
+        if len(row) < FEWEST_DIRECTIONS:
+            a, b, c = row.split(1, dim=1)
+            yield (a * x).addcmul_(b, y).addcmul_(c, z).add_(start).T
+        else:
+            yield torch.addmm(start, row, bearing.T).T
 
 
 def cell_factor(scene: Scene, indices: Indices, interpolate: bool, work: torch.dtype) -> Tensor:
