@@ -46,7 +46,7 @@ test: $(STAMP)
 # Figures of a machine that does something else besides are not worth having: each table says so where it happens.
 bench: $(STAMP)
 	$(MAKE) -C $(C_PROGRAM)
-	$(BIN)/python $(BENCHMARKS)/benchmark_detailed.py --table --dtype float64,mixed --eager --iterations 5
+	$(BIN)/python $(BENCHMARKS)/benchmark_detailed.py --table --dtype float64,mixed --eager --iterations 7
 	$(BIN)/python $(BENCHMARKS)/backward.py --iterations 5
 	$(BIN)/python $(BENCHMARKS)/scaling.py
 	$(BIN)/python $(BENCHMARKS)/investigate_compile_cache.py --instances 3 --dtypes float64,float32

@@ -53,7 +53,7 @@ def _options() -> argparse.Namespace:
                         help=f"of an image with {DOMAINS} domains, run again")
     parser.add_argument("--dtype", choices=PRECISIONS, default="float64", help="default float64")
     parser.add_argument("--iterations", type=count, default=1, help="runs of each process (default 1)")
-    parser.add_argument("--rounds", type=count, default=3, help="for samples and threads (default 3)")
+    parser.add_argument("--rounds", type=count, default=5, help="for samples and threads (default 5)")
     return parser.parse_args()
 
 
