@@ -17,7 +17,7 @@ from nanobrag_torch.kernel import aim, passes, ray_sums
 from nanobrag_torch.lanes import Lanes, suits
 from nanobrag_torch.models import Crystal
 from nanobrag_torch.packages import Kernels
-from nanobrag_torch.physics.singularities import sinc3
+from nanobrag_torch.physics.singularities import sinc3, sincg
 from nanobrag_torch.quirks import Quirks
 from nanobrag_torch.rates import moved
 from nanobrag_torch.simulator import Simulator
@@ -195,6 +195,22 @@ def test_node_itself_gives_the_height_of_the_peak():
     value, *rates = fused.grating_slopes((zero, zero, zero), lattice)
     assert float(value) == pytest.approx((5 * 4 * 7) ** 2, rel=1e-14)
     assert all(float(rate) == 0.0 for rate in rates)
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 3e-13), (torch.float32, 1.5e-6)])
+@pytest.mark.parametrize("axis", range(3))
+def test_grating_is_the_squared_quotient_of_sines_at_every_scale(axis, dtype, error):
+    cells = (5.0, 4.0, 7.0)
+    lattice = torch.zeros(12, dtype=dtype)
+    lattice[:3] = torch.tensor(cells)
+    f = torch.logspace(-20, np.log10(0.5), 20001, dtype=torch.float64)
+    f = torch.cat((f, torch.zeros(1), -f)).to(dtype)
+    others = np.prod(cells) / cells[axis]
+    found = fused.grating(tuple(f if place == axis else torch.zeros_like(f) for place in range(3)), lattice) / others**2
+    expected = torch.square(sincg(f.to(torch.float64), torch.tensor(cells[axis], dtype=torch.float64)))
+    apart = (found - expected).abs() / cells[axis] ** 2
+    assert apart[f.abs() > 1e-12].max() < error
+    assert apart.max() < 2e-4  # where what is added at the node is the opposite of the sine
 
 
 @pytest.mark.parametrize(("fraction", "oversample", "alone"), [

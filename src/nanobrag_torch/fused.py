@@ -28,6 +28,8 @@ SINPI = {
                     0.07765591227601387),
 }
 """Minimax coefficients of sin(πx)/x in x² for |x| ≤ ½: greatest relative errors 5e-14 and 4e-9."""
+RATIO = {dtype: tuple(c / coefficients[-1] for c in coefficients) for dtype, coefficients in SINPI.items()}
+"""The same for ratios of sines: the last coefficient is 1, which saves a product."""
 COSPI = {
     torch.float64: (0.9999999999999981, -4.934802200543686, 4.058712126333295, -1.3352627661817635,
                     0.23533058831317874, -0.025806531975921563, 0.0019278700526981333, -0.0001004164642205389),
@@ -57,8 +59,11 @@ SPHERE_SERIES = tuple(c * math.pi**(2 * n) for n, c in enumerate(
 """Coefficients of 3(sin πt - πt cos πt)/(πt)³ in t²; what follows adds 1e-13 at πt = 1."""
 SERIES_BELOW = math.pi**-2
 """t² under which a sphere's transform is summed as a series."""
+LEAST = {torch.float64: 2.0**-300, torch.float32: 2.0**-40}
+"""Added to a multiple of sin(πf), N times that to the same of sin(πNf): the limit at f = 0. Its cube is still a normal
+number, and no sine is just its opposite."""
 TINY = {torch.float64: 2.0**-300, torch.float32: 2.0**-42}
-"""Added to both sines squared: the limit at f = 0; the cube is still a normal number."""
+"""Added to both sines squared where derivatives are taken, which lose their digits next to a node."""
 CUBIC_LAYERS = ((0.0, 0.0, -1 / 3, 1 / 2, -1 / 6), (1.0, 1.0, -1 / 2, -1.0, 1 / 2),
                 (2.0, 0.0, 1.0, 1 / 2, -1 / 2), (3.0, 0.0, -1 / 6, 0.0, 1 / 6))
 """Number of a layer of nodes, then its Lagrange weight's coefficients of 1, t, t² and t³ (part B §6.3)."""
@@ -190,11 +195,13 @@ def power_of_two(x: Tensor) -> Tensor:
 def grating(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> Tensor:
     """Π sin²(πNf)/sin²(πf) over the axes, ΠN² at a node (part B §7)."""
     numerator = denominator = 1.0
+    least, coefficients = LEAST[lattice.dtype], RATIO[lattice.dtype]
     for axis in range(3):
         phase = lattice[axis] * f[axis]
-        numerator = numerator * (torch.square(sine(phase - torch.round(phase))) + lattice[3 + axis])
-        denominator = denominator * (torch.square(sine(f[axis])) + TINY[lattice.dtype])
-    return numerator / denominator
+        rest = phase - torch.round(phase)
+        numerator = numerator * (polynomial(coefficients, torch.square(rest)) * rest + lattice[axis] * least)
+        denominator = denominator * (polynomial(coefficients, torch.square(f[axis])) * f[axis] + least)
+    return torch.square(numerator / denominator)
 
 
 def sphere(f: tuple[Tensor, Tensor, Tensor], lattice: Tensor) -> Tensor:
