@@ -6,6 +6,7 @@ Torch's compiler writes the loops; what calls them is written here, a few lines 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor
 from functools import cache
@@ -44,8 +45,10 @@ LIKELY = {"P": 4096, "J": 128, "N": 2**16}
 """Sizes for which the compiler arranges its loops; any size runs."""
 FEW = {"P": FEWEST, "J": FEWEST, "N": 64}
 """Sizes on which operations are traced."""
-PIECE = 256
-"""Steps of a loop, most of eight pixels, that a thread takes at once."""
+SHARED = re.compile(r"#pragma omp for(?=\n\s*for\(int64_t (\w+)=.+; \1<(?P<end>.+); \1\+=(?P<step>.+)\)\n)")
+"""What the compiler writes before a loop whose steps threads share out among them, each taking its part at once."""
+PIECES = 32
+"""Parts of such a loop that they take one by one instead."""
 MOST_PARTS = 4
 """Files of a package's loops, where there are cores for them: each reads torch's headers, a fifth of all."""
 
@@ -217,8 +220,8 @@ class _Calls(PythonWrapperCodegen):
         return f"{self.operation.symbol}_{super().next_kernel_suffix()}"
 
     def define_kernel(self, _name: str, text: str, *_: Any, **__: Any) -> None:
-        """A loop, which threads share in pieces: none waits long for another whose core is disturbed."""
-        self._loops.append(text.replace("#pragma omp for", f"#pragma omp for schedule(dynamic, {PIECE})"))
+        """A loop, of which threads take pieces: none waits long for another whose core is disturbed."""
+        self._loops.append(SHARED.sub(rf"\g<0> schedule(dynamic, 1 + (\g<end>) / (\g<step>) / {PIECES})", text))
 
     def generate_kernel_call(self, name: str, operands: list[str], *, arg_types: list[str], **_: Any) -> None:
         """What a loop is called with."""
