@@ -51,8 +51,8 @@ WORTH_CUTTING = 2**15
 """Pixels x directions from which an image is cut into chunks at all."""
 BYTES_PER_ELEMENT = 4096
 """Upper bound on what one pixel x direction keeps alive, tricubic interpolation under differentiation included."""
-FORWARD_BYTES_PER_ELEMENT = 512
-"""The same without derivatives."""
+FORWARD_BYTES_PER_ELEMENT = {False: 256, True: 512}
+"""The same without derivatives, by whether it is interpolated."""
 KEPT_SHARE = 4
 """Part of the budget, as its divisor, up to which all that a derivative with compiled kernels needs is kept."""
 
@@ -206,7 +206,8 @@ class Simulator:
             return nullcontext(starmap)
         pixels = self._pixels_per_chunk(scene)
         held = pixels + min(pixels * self._directions, TILE_ELEMENTS)
-        fitting = self.sampling.memory_budget_bytes // (held * FORWARD_BYTES_PER_ELEMENT)
+        each = FORWARD_BYTES_PER_ELEMENT[scene.grid is not None and self.choices.interpolate]
+        fitting = self.sampling.memory_budget_bytes // (held * each)
         chunks = -(-len(self.raster) // pixels)
         return side_by_side(max(1, min(torch.get_num_threads(), chunks, fitting)))
 
