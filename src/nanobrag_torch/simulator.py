@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .config import BeamConfig, ConfigError, CrystalConfig, DetectorConfig, SamplingConfig
 from .derivatives import derivative_images
+from .fingerprint import Fingerprint
 from .integrate import Block, Cut, photons
 from .kernel import TILE_ELEMENTS
 from .kernel_cache import SERVING, missing
@@ -55,9 +56,6 @@ FORWARD_BYTES_PER_ELEMENT = {False: 256, True: 512}
 """The same without derivatives, by whether it is interpolated."""
 KEPT_SHARE = 4
 """Part of the budget, as its divisor, up to which all that a derivative with compiled kernels needs is kept."""
-
-SHORT_LIST, LONG_LIST = 32, 4096
-"""Numbers of a field up to which they are looked at one by one, and at all."""
 
 Progress = Callable[[int, int], None]
 ChunkFunction = Callable[[Scene], Tensor]
@@ -121,7 +119,7 @@ class Simulator:
         keep_freed_memory()
         self.beam.check_axes(self.detector.plain_beam_vector)
         self.summary: RunSummary | None = None
-        self._last: tuple[tuple[object, Tensor], Scene] | None = None
+        self._last: tuple[Fingerprint, Scene] | None = None
         self._lanes: Lanes | None = None
         self._memory: torch.UntypedStorage | None = None
 
@@ -140,21 +138,12 @@ class Simulator:
 
     def scene(self) -> Scene:
         """Tensors of this experiment, in the precision of the geometry; those of the last time if nothing changed."""
-        state = self._state()
-        if self._last is None or state is None or state != self._last[0]:
+        found = Fingerprint.of((self.crystal, self.detector, self.beam))
+        if self._last is None or found is None or not found.same(self._last[0]):
             scene = build_scene(self.crystal, self.detector, self.beam, self.choices, self.geometry_dtype)
-            self._last = None if state is None else (state, scene)
+            self._last = None if found is None else (found, scene)
             return scene
         return self._last[1]
-
-    def _state(self) -> list[object] | None:
-        """What a scene is made of: every value but of long lists, which count as changed when written to; None where
-        derivatives are taken."""
-        models = (self.crystal, self.detector, self.beam)
-        tensors = [tensor for model in models for tensor in model.fields]
-        if differentiated(*tensors):
-            return None
-        return [*(model.quirks for model in models), *map(_mark, tensors)]
 
     def run(self, progress: Progress | None = None) -> Tensor:
         """The image in photons per pixel, (spixels, fpixels); 0 outside the region of interest and the mask.
@@ -395,14 +384,6 @@ def _filled(pixels: Tensor, chunks: Iterable[tuple[slice, Tensor]]) -> Tensor:
 def _gathered(like: Tensor, chunks: Iterable[tuple[slice, Tensor]]) -> Tensor:
     """Chunks side by side, as differentiation and tensors of other devices need them."""
     return torch.cat([like.new_empty(0), *(values for _, values in chunks)])
-
-
-def _mark(tensor: Tensor) -> tuple[object, ...]:
-    """What tells a field from another: its numbers, in the form that is made soonest."""
-    if tensor.numel() > LONG_LIST:
-        return id(tensor), tensor._version
-    numbers = tensor.tolist() if tensor.numel() <= SHORT_LIST else tensor.numpy(force=True).tobytes()
-    return tensor.dtype, tensor.device, tensor.shape, numbers
 
 
 def _needs_gradient(scene: Scene) -> bool:
