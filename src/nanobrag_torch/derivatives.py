@@ -88,7 +88,7 @@ def _images(simulator: Simulator, scene: Scene, moving: list[Tensor | None], cou
         chunks = rated_chunks(Lanes(kernels, scene, simulator.choices, raster), moving)
     for part, value, rate in chunks:
         pixels[part], rates[:, part] = value, rate
-    return raster.image(pixels), torch.stack([raster.image(rate) for rate in rates])
+    return raster.image(pixels), raster.image(rates)
 
 
 def _carried(simulator: Simulator, scene: Scene, moving: list[Tensor | None],

@@ -89,8 +89,9 @@ class Raster:
         return found if found < len(self) and int(self.chosen[found]) == index else None
 
     def image(self, values: Tensor) -> Tensor:
-        """The image (height, width) of values (N,) at the rendered pixels; 0 elsewhere."""
+        """The image (..., height, width) of values (..., N) at the rendered pixels; 0 elsewhere."""
+        leading = values.shape[:-1]
         if self.whole:
-            return values.reshape(self.height, self.width)
-        empty = torch.zeros(self.height * self.width, dtype=values.dtype, device=values.device)
-        return empty.index_copy(0, self.indices(), values).reshape(self.height, self.width)
+            return values.reshape(*leading, self.height, self.width)
+        empty = torch.zeros(*leading, self.height * self.width, dtype=values.dtype, device=values.device)
+        return empty.index_copy(-1, self.indices(), values).reshape(*leading, self.height, self.width)
