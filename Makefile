@@ -26,6 +26,7 @@ help:
 
 setup: $(STAMP)
 
+# pip compiles to bytecode what it copies, and this package it only links
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo 'make: Python 3.11 or newer is needed; set PYTHON=/path/to/python3' >&2; exit 2; }

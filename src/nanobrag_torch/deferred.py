@@ -6,7 +6,7 @@ What only tracing needs, and layers of neural networks, is nearly half of `impor
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -26,23 +26,18 @@ def defer_unused() -> None:
     except metadata.PackageNotFoundError:
         return
     if version.partition("+")[0] in CHECKED:
-        sys.meta_path.insert(0, _Finder(UNUSED))
+        sys.meta_path.insert(0, _Finder())
 
 
 class _Finder(MetaPathFinder):
-    """Finds modules where they are, and has them executed later."""
+    """Finds these modules where they are, and has them executed later."""
 
-    def __init__(self, names: Collection[str]) -> None:
-        self.names = frozenset(names)
-
-    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None):
-        spec = PathFinder.find_spec(fullname, path, target) if fullname in self.names else None
-        return None if spec is None else _later(spec)
-
-
-def _later(spec: ModuleSpec) -> ModuleSpec:
-    spec.loader = _LaterLoader(spec.loader)
-    return spec
+    def find_spec(self, fullname: str, path: Sequence[str] | None,
+                  target: ModuleType | None = None) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(fullname, path, target) if fullname in UNUSED else None
+        if spec is not None:
+            spec.loader = _LaterLoader(spec.loader)
+        return spec
 
 
 class _LaterLoader(Loader):
