@@ -12,19 +12,19 @@ pytestmark = pytest.mark.usefixtures("folder")
 FLAT = "$D -cell 100 -default_F 100 -N 1 -oversample 1 -nopolar"
 
 
-@pytest.mark.parametrize(("options", "layers", "canonical_um", "clean_um", "per_m"), [
-    ("-detector_thick 450", 2, 225, 225, 1 / 450e-6),
-    ("-detector_thick 450 -detector_thicksteps 1", 2, 450, 225, 1 / 450e-6),
-    ("-detector_thick 450 -detector_thicksteps 4 -detector_abs 500", 4, 150, 112.5, 1 / 500e-6),
+@pytest.mark.parametrize(("options", "layers", "canonical_um", "clean_layers", "clean_um", "per_m"), [
+    ("-detector_thick 450", 2, 225, 2, 225, 1 / 450e-6),
+    ("-detector_thick 450 -detector_thicksteps 1", 2, 450, 1, 0, 1 / 450e-6),
+    ("-detector_thick 450 -detector_thicksteps 4 -detector_abs 500", 4, 150, 4, 112.5, 1 / 500e-6),
 ])
-def test_at_abs_001_layers(options, layers, canonical_um, clean_um, per_m):
+def test_at_abs_001_layers(options, layers, canonical_um, clean_layers, clean_um, per_m):
     setup = traced(f"{FLAT} {options}", 0, 0)["setup"]
     assert setup["detector_thicksteps"] == layers
     assert setup["detector_thickstep_m"] == pytest.approx(canonical_um * 1e-6, rel=1e-14)
     assert setup["detector_mu_per_m"] == pytest.approx(per_m, rel=1e-14)
     clean = traced(f"{FLAT} {options} -clean", 0, 0)["setup"]
-    if clean["detector_thicksteps"] == layers:
-        assert clean["detector_thickstep_m"] == pytest.approx(clean_um * 1e-6, rel=1e-14)
+    assert clean["detector_thicksteps"] == clean_layers
+    assert clean["detector_thickstep_m"] == pytest.approx(clean_um * 1e-6, rel=1e-14)
 
 
 @pytest.mark.parametrize("options", ["", "-detector_thicksteps 4", "-detector_thick 450 -detector_abs inf"])

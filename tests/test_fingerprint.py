@@ -67,3 +67,9 @@ def test_numbers_elsewhere_are_not_fetched():
         model.to("meta")
     found = Fingerprint.of(chosen)
     assert found.elsewhere.device.type == "meta"
+
+
+def test_numbers_elsewhere_are_compared():
+    found = [Fingerprint([], torch.tensor([1.0, number])) for number in (2.0, 2.0, 3.0)]
+    assert found[0].same(found[1])
+    assert not found[0].same(found[2])

@@ -2,7 +2,8 @@
 
 Every case runs in this process, in an empty folder that holds a copy of its input files. Limits: those of the case file
 where they are loosened with a reason, else part B §9.4: float images equal bit for bit but for one pixel in a thousand,
-and those within rounding; integer images, grey maps, noise images and every header value equal.
+and those within rounding; integer images, grey maps, noise images and every header value equal; figures of the printed
+account to the six digits that are printed.
 """
 
 from __future__ import annotations
@@ -33,23 +34,44 @@ IMAGES = [name for name in CASES if name not in REFUSED]
 ONE_CELL = {"p-seed-cubic-1024", "p-seed-triclinic-256"}
 """A single cell with equal structure factors scatters without spots: its image has one broad maximum and no more."""
 
+NUMBER = r"([-+.\deE]+|-?nan)"
+PRINTED = {
+    r"^auto-selected (\d+)-fold oversampling": ("auto_oversample",),
+    r" (\d+) x (\d+) x (\d+) cells": ("Na", "Nb", "Nc"),
+    rf"^Unit Cell: {' '.join([NUMBER] * 6)}": ("a", "b", "c", "alpha", "beta", "gamma"),
+    rf"^volume = {NUMBER} A\^3": ("volume_A3",),
+    r"^created a total of (\d+) sources": ("sources",),
+    r"^created a total of (\d+) mosaic domains": ("mosaic_domains",),
+    rf"wave={NUMBER} meters \+/- {NUMBER}% in (\d+) steps": ("wave_m", "dispersion_percent", "wave_steps"),
+    rf"incident fluence: {NUMBER} photons": ("fluence",),
+    rf"Fbeam={NUMBER} Sbeam={NUMBER}": ("Fbeam", "Sbeam"),
+    r"^  sensor .* in (\d+) layers": ("thick_layers",),
+    r"degrees in (\d+) steps, (\d+) evaluations": ("phi_steps", "steps"),
+    rf"^max_I = {NUMBER}  at {NUMBER} {NUMBER}": ("max_I", "max_I_fast_m", "max_I_slow_m"),
+    rf"^mean= {NUMBER} rms= {NUMBER} rmsd= {NUMBER}": ("mean", "rms", "rmsd"),
+    rf"intfile_scale = {NUMBER}": ("intfile_scale",),
+    rf"pgm_scale = {NUMBER}": ("pgm_scale",),
+    rf"^{NUMBER} photons on noise image \((\d+) overloads\)": ("noise_photons", "noise_overloads"),
+}
+
 STRICT = {"corr": 1 - 1e-12, "sum_rel": 1e-7, "max_rel": 2.5e-7, "bit_equal": 0.999}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Exit status, last words, and the files that a run left besides its inputs."""
+    """Exit status, printed account, last words, and the files that a run left besides its inputs."""
 
     status: int
+    stdout: str
     stderr: str
     files: dict[str, bytes]
 
 
-def run(arguments: str) -> tuple[int, str]:
-    stderr = io.StringIO()
-    with redirect_stdout(io.StringIO()), redirect_stderr(stderr):
+def run(arguments: str) -> tuple[int, str, str]:
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with redirect_stdout(stdout), redirect_stderr(stderr):
         status = main(shlex.split(arguments))
-    return status, stderr.getvalue()
+    return status, stdout.getvalue(), stderr.getvalue()
 
 
 @cache
@@ -63,8 +85,9 @@ def outcome(name: str) -> Outcome:
         for setup in case.get("setup", []):
             assert run(setup)[0] == 0
         before = set(Path().iterdir())
-        status, stderr = run(case["args"])
-        return Outcome(status, stderr, {path.name: path.read_bytes() for path in set(Path().iterdir()) - before})
+        status, stdout, stderr = run(case["args"])
+        made = {path.name: path.read_bytes() for path in set(Path().iterdir()) - before}
+        return Outcome(status, stdout, stderr, made)
 
 
 @cache
@@ -145,6 +168,19 @@ def test_grey_map(name):
     header, pixels = raw[: -reference.size], raw[-reference.size :]
     assert header.decode("ascii").rstrip("\n") == headers(name)["pgm"].rstrip("\n")
     np.testing.assert_array_equal(np.frombuffer(pixels, np.uint8).reshape(reference.shape), reference)
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_printed_account(name):
+    stats = json.loads((GOLDEN / f"{name}.json").read_text())["stats"]
+    stats |= dict(zip(("a", "b", "c", "alpha", "beta", "gamma"), map(float, stats["cell"].split()), strict=True))
+    printed = {}
+    for pattern, names in PRINTED.items():
+        if match := re.search(pattern, outcome(name).stdout, re.M):
+            printed.update(zip(names, map(float, match.groups()), strict=True))
+    assert {"a", "volume_A3", "Na", "sources", "mosaic_domains", "wave_m", "fluence", "Fbeam", "steps", "max_I",
+            "mean"} <= set(printed)
+    assert printed == pytest.approx({name: stats[name] for name in printed}, rel=2e-6, nan_ok=True)
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -83,6 +83,20 @@ def test_single_precision_is_mixed_rounded(compiled):
 
 
 @needs_compiler
+@pytest.mark.parametrize(("times", "kept"), [(3, False), (5, True)])
+def test_a_quarter_of_the_budget_may_be_kept(times, kept, compiled):
+    experiment = simulator("domains", compile="on")
+    operands = Lanes(compiled["float64"], experiment.scene(), experiment.choices, experiment.raster)
+    budget = times * operands.kept_bytes
+    experiment = simulator("domains", compile="on", memory_budget_bytes=budget)
+    experiment.crystal.refine("cell_a")
+    weighed: dict[int, int] = {}
+    with torch.autograd.graph.saved_tensors_hooks(partial(_weigh, weighed), lambda tensor: tensor):
+        experiment.run()
+    assert (sum(weighed.values()) > operands.kept_bytes / 4) is kept
+
+
+@needs_compiler
 @pytest.mark.parametrize("mode", ["plain", "domains", "sub-pixels", "layers and domains", "table and domains"])
 def test_what_memory_does_not_hold_is_evaluated_again_for_the_gradient(mode, compiled):
     found = {}

@@ -13,8 +13,8 @@ collections = lambda: sum(generation["collections"] for generation in gc.get_sta
 
 def main():
     global before, kept
-    kept = [[] for _ in range(50_000)]
     before = collections()
+    kept = [[] for _ in range(50_000)]
     return {status}
 
 atexit.register(lambda: print(gc.get_freeze_count() > 50_000, collections() - before))

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from .. import __version__
 from ..config import plain
 from ..experiment import Experiment
-from ..geometry import norm
-from ..models.detector import solid_angle
 from ..simulator import Simulator
 from ..statistics import ImageStatistics
 from ..trace_setup import setup_values
@@ -42,7 +40,7 @@ def setup_lines(experiment: Experiment, simulator: Simulator) -> Iterator[str]:
 def result_lines(simulator: Simulator, statistics: ImageStatistics) -> Iterator[str]:
     """Maximum and moments of the image."""
     choices, pixel_m = simulator.choices, plain(simulator.detector.pixel_size_m)
-    yield f"solid angle subtended by detector = {_mean_solid_angle(simulator):g} steradian"
+    yield f"solid angle subtended by detector = {_solid_angle(simulator):g} steradian"
     sub = pixel_m / choices.oversample
     last = choices.oversample - 1
     at = [sub * ((index or 0) * choices.oversample + last) + sub / 2 for index in (
@@ -75,8 +73,8 @@ def _edges_um(setup: dict) -> str:
 
 
 def _summary_lines(experiment: Experiment, setup: dict, steps: int) -> Iterator[str]:
-    beam, sampling = experiment.beam, setup
-    yield f"  wave={setup['lambda0_m']:g} meters +/- {100 * sampling['dispersion']:g}% in {setup['dispsteps']} steps"
+    beam = experiment.beam
+    yield f"  wave={setup['lambda0_m']:g} meters +/- {100 * setup['dispersion']:g}% in {setup['dispsteps']} steps"
     yield f"  Kahn polarization factor: {plain(beam.polarization_factor):g}" + (" (not used)" if beam.nopolar else "")
     yield f"  incident fluence: {setup['fluence_ph_m2']:g} photons/m^2"
     yield (f"  distance={setup['distance_m']:g} detsize={setup['detsize_f_m']:g}x{setup['detsize_s_m']:g}  "
@@ -95,8 +93,6 @@ def _summary_lines(experiment: Experiment, setup: dict, steps: int) -> Iterator[
            f"{setup['phisteps']} steps, {steps} evaluations per pixel")
 
 
-def _mean_solid_angle(simulator: Simulator) -> float:
+def _solid_angle(simulator: Simulator) -> float:
     """Solid angle of all rendered pixels together, at their centres."""
-    detector = simulator.detector
-    airpath = norm(detector.get_pixel_coords()).reshape(-1)[simulator.rendered_pixels()]
-    return solid_angle(detector.geometry(), airpath, point_pixel=detector.config.point_pixel).sum().item()
+    return simulator.detector.get_solid_angle().reshape(-1)[simulator.rendered_pixels()].sum().item()
