@@ -18,6 +18,12 @@ def test_at_sta_001_printed(folder, capsys):
     assert "mean= 30.6491 rms= 54.3377 rmsd= 44.1655" in printed
 
 
+def test_a_bent_detector_subtends_the_angle_of_its_pixels(folder, capsys):
+    run("-cell 100 -default_F 100 -N 1 -lambda 6 -detpixels 64 -pixel 2 -distance 80 -oversample 1 -detector_rotx 5 "
+        "-detector_roty 30 -curved_det -clean -nonoise -nopgm")
+    assert f"= {(64 * 2 / 80)**2:g} steradian" in capsys.readouterr().out  # each at a right angle to its ray
+
+
 def test_at_sta_002_masked_pixels(folder):
     run(f"{SCENE} -floatfile whole.bin -intfile mask.img -scale 1e9 -adc 0 -roi 0 17 0 23")
     x = np.fromfile("whole.bin", np.float32).reshape(24, 24)[:, :18].astype(np.float64)

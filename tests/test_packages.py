@@ -14,7 +14,7 @@ import torch
 
 from nanobrag_torch import kernel_cache
 from nanobrag_torch.config import CrystalShape
-from nanobrag_torch.kernel_cache import PRECISIONS, CompilationError, missing, package_path, sealed, warm_up
+from nanobrag_torch.kernel_cache import COMPILED_PRECISIONS, CompilationError, missing, package_path, sealed, warm_up
 from nanobrag_torch.lanes import Lanes
 from nanobrag_torch.packages import Kernels, load
 from nanobrag_torch.quirks import Quirks
@@ -29,7 +29,7 @@ QUIET = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
 def compiled() -> dict[str, Kernels]:
     """The kernels of every precision; compiled first where `make setup` has not done so."""
     warm_up()
-    return {precision: load(precision) for precision in PRECISIONS}
+    return {precision: load(precision) for precision in COMPILED_PRECISIONS}
 
 
 @needs_compiler

@@ -1,6 +1,6 @@
 """How closely two images agree: differences, bit-equal share, and peaks matched one to one.
 
-All functions take images as arrays (slow, fast) in photons per pixel. The peak functions need scipy (extra `plot`).
+All functions take images as arrays (slow, fast) in photons per pixel. The peak functions need scipy (extra `compare`).
 """
 
 from __future__ import annotations

@@ -244,6 +244,14 @@ class DetectorConfig:
         return (lower(self.roi_xmin), upper(self.roi_xmax, self.fpixels),
                 lower(self.roi_ymin), upper(self.roi_ymax, self.spixels))
 
+    @property
+    def region(self) -> np.ndarray:
+        """The region of interest as (slow, fast) bool, masked pixels included."""
+        xmin, xmax, ymin, ymax = self.roi
+        region = np.zeros((self.spixels, self.fpixels), dtype=bool)
+        region[ymin:ymax + 1, xmin:xmax + 1] = True
+        return region
+
 
 @dataclass(frozen=True)
 class BeamConfig:

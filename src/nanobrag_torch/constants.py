@@ -18,8 +18,15 @@ WATER_MOLAR_MASS_G = 18.0
 WATER_DENSITY_G_PER_M3 = 1e6
 SOURCE_DISTANCE_M = 10.0
 DEFAULT_MOSAIC_SEED = 12345678
-RANDOM_MISSET_CAP_RAD = 90.0
-"""Cap parameter of the random orientation, a literal 90 taken as radians (part B §4.3)."""
+RANDOM_MISSET_SPREAD_RAD = 90.0
+"""Spread of random orientations: meant as degrees by the canonical program, used as radians (part B §4.3)."""
 
 SMALLEST_NORMAL = 2.2250738585072014e-308
 """Stands in for an exactly vanishing beam-to-normal cosine (part B §3.1)."""
+
+PERMITTED_WORDS = {
+    "device": (r"cpu|cuda|cuda:\d+|auto", "cpu, cuda, cuda:N or auto"),
+    "dtype": ("float64|mixed|float32", "float64, mixed or float32"),
+    "compile": ("auto|on|off", "auto, on or off"),
+}
+"""Pattern and description of what names where, how precisely and how is computed."""

@@ -18,6 +18,7 @@ from operator import length_hint
 
 import numpy as np
 
+from .constants import RANDOM_MISSET_SPREAD_RAD
 from .errors import InputError
 
 MODULUS = 2147483647
@@ -42,7 +43,6 @@ LANCZOS = (
 LOG_GAMMA_TABLE_SIZE = 65536
 
 ONE_THIRD = 0.3333333432674408  # 1/3 in binary32
-RANDOM_MISSET_SPREAD = 90.0  # meant as degrees by the canonical program, used as radians
 
 
 class DeviateStream:
@@ -250,7 +250,7 @@ def mosaic_rotations(spread_rad: float, domains: int, seed: int) -> np.ndarray:
 
 def random_misset(seed: int) -> np.ndarray:
     """Angles (3,) about x, y and z, in radians, of the orientation ``-misset random`` (part A §5.6)."""
-    return umat_to_misset(DeviateStream(seed).rotation(RANDOM_MISSET_SPREAD))
+    return umat_to_misset(DeviateStream(seed).rotation(RANDOM_MISSET_SPREAD_RAD))
 
 
 def umat_to_misset(umat: np.ndarray) -> np.ndarray:

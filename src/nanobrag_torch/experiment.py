@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .config import BeamConfig, ConfigError, CrystalConfig, DetectorConfig, NoiseConfig, SamplingConfig
+from .constants import PERMITTED_WORDS
 from .quirks import Quirks
-
-DEVICES, PRECISIONS, COMPILE = r"cpu|cuda|cuda:\d+|auto", "float64|mixed|float32", "auto|on|off"
 
 
 @dataclass(frozen=True)
@@ -58,12 +57,10 @@ class Computing:
     compile: str | None = None
 
     def __post_init__(self) -> None:
-        for name, pattern, wanted in (("device", DEVICES, "cpu, cuda, cuda:N or auto"),
-                                      ("dtype", PRECISIONS, "float64, mixed or float32")):
-            if not re.fullmatch(pattern, getattr(self, name)):
-                raise ConfigError(name, wanted, getattr(self, name))
-        if self.compile is not None and not re.fullmatch(COMPILE, self.compile):
-            raise ConfigError("compile", "auto, on or off", self.compile)
+        for name, (pattern, wanted) in PERMITTED_WORDS.items():
+            word = getattr(self, name)
+            if not (re.fullmatch(pattern, word) if word is not None else name == "compile"):
+                raise ConfigError(name, wanted, word)
         if self.threads is not None and self.threads < 1:
             raise ConfigError("threads", "a whole number, 1 or above", self.threads)
 

@@ -43,13 +43,13 @@ def photons(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, cut: Cut
     polarized = scene._replace(polar_forms=scene.polar_forms[:1]) if only_first else scene
     ends = _EndFactorCollector(scene, choices)
     for step in passes(choices):
-        look = aim(scene, choices, slow, fast, step)
-        kept = kept_rays(scene, look.diffracted) if choices.culling else None
-        polar = polarization_factors(polarized, choices, look.diffracted)
-        ends.see(step, look, polar, kept)
+        aimed = aim(scene, choices, slow, fast, step)
+        kept = kept_rays(scene, aimed.diffracted) if choices.culling else None
+        polar = polarization_factors(polarized, choices, aimed.diffracted)
+        ends.see(step, aimed, polar, kept)
         weights = ray_weights(scene, choices, polar)
-        factor = pass_factor(choices, look)
-        total = _plus(total, factor * _reflected(scene, choices, look, cut, weights, kept))
+        factor = pass_factor(choices, aimed)
+        total = _plus(total, factor * _reflected(scene, choices, aimed, cut, weights, kept))
         if not choices.quirks.water_scaling:
             diffuse = _plus(diffuse, factor * weights.mean(-1))
     return combine(scene, choices, total, diffuse, ends.factors())
@@ -63,10 +63,10 @@ def ray_weights(scene: Scene, choices: Choices, polar: Tensor) -> Tensor:
     return weights * polar if choices.polar_place is Place.TERM else weights
 
 
-def pass_factor(choices: Choices, look: Aim) -> Tensor:
+def pass_factor(choices: Choices, aimed: Aim) -> Tensor:
     """Factor (P,), or () if it is 1, common to all contributions of a sub-pixel and layer."""
-    factor = look.omega if choices.omega_place is Place.TERM else look.omega.new_ones(())
-    return factor * look.capture if choices.absorbing and choices.capture_place is Place.TERM else factor
+    factor = aimed.omega if choices.omega_place is Place.TERM else aimed.omega.new_ones(())
+    return factor * aimed.capture if choices.absorbing and choices.capture_place is Place.TERM else factor
 
 
 def combine(scene: Scene, choices: Choices, total: Tensor, diffuse: Tensor | None, ends: EndFactors) -> Tensor:
@@ -78,10 +78,10 @@ def combine(scene: Scene, choices: Choices, total: Tensor, diffuse: Tensor | Non
     return (scene.scale * total + water) * ends.product
 
 
-def _reflected(scene: Scene, choices: Choices, look: Aim, cut: Cut, weights: Tensor, kept: Tensor | None) -> Tensor:
+def _reflected(scene: Scene, choices: Choices, aimed: Aim, cut: Cut, weights: Tensor, kept: Tensor | None) -> Tensor:
     total = None
     for block in cut.blocks:
-        sums = _block_sums(scene, choices, look.bearing, cut, block)
+        sums = _block_sums(scene, choices, aimed.bearing, cut, block)
         contribution = weights[:, block[0]] * sums
         if kept is not None:
             contribution = torch.where(kept[:, block[0]], contribution, torch.zeros_like(contribution))
@@ -110,11 +110,11 @@ class _EndFactorCollector:
         self.choices = choices
         self.omega = self.polar = self.capture = self.seen = None
 
-    def see(self, step, look: Aim, polar: Tensor, kept: Tensor | None) -> None:
+    def see(self, step, aimed: Aim, polar: Tensor, kept: Tensor | None) -> None:
         if self.omega is None:
-            self.omega = look.omega
+            self.omega = aimed.omega
         if step.sub_slow == step.sub_fast == 0:
-            self.capture = look.capture
+            self.capture = aimed.capture
         self._see_polarization(polar, kept)
 
     def _see_polarization(self, polar: Tensor, kept: Tensor | None) -> None:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
-PRECISIONS = ("float64", "mixed")
+COMPILED_PRECISIONS = ("float64", "mixed")
 """Those that have compiled kernels, one package each."""
 SERVING = {"float64": "float64", "mixed": "mixed", "float32": "mixed"}
 """The package that a run of each precision takes: images in single precision are those of mixed, rounded."""
@@ -47,12 +47,12 @@ def package_path(precision: str) -> Path:
     return cache_directory() / f"{precision}-{_fingerprint()}.so"
 
 
-def missing(precisions: tuple[str, ...] = PRECISIONS) -> list[str]:
+def missing(precisions: tuple[str, ...] = COMPILED_PRECISIONS) -> list[str]:
     """Precisions whose packages are not on disk, or not whole."""
     return [precision for precision in precisions if not whole(package_path(precision))]
 
 
-def warm_up(precisions: tuple[str, ...] = PRECISIONS) -> list[str]:
+def warm_up(precisions: tuple[str, ...] = COMPILED_PRECISIONS) -> list[str]:
     """Make the packages that are missing; returns their names.
 
     Raises `CompilationError` without a compiler, or with its last words.

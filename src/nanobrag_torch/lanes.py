@@ -198,7 +198,7 @@ class Lanes:
     def _water(self, ordinal: Tensor, first: float) -> Tensor:
         """Photons of diffuse scattering before the final factors (part B §8)."""
         if self.choices.quirks.water_scaling:
-            return self.scene.scale * self.scene.background * self._folded(ordinal, first)
+            return self.scene.scale * self.scene.background * self._factors_of_only_pass(ordinal, first)
         sources = len(self.scene.sources.wavelength)
         mean = self.forms[::self.directions // sources].mean(0)
         diffuse = torch.zeros_like(ordinal)
@@ -208,7 +208,7 @@ class Lanes:
             diffuse = diffuse + omega * polar * capture
         return self.scene.background * diffuse / self.choices.oversample**2
 
-    def _folded(self, ordinal: Tensor, first: float) -> Tensor | float:
+    def _factors_of_only_pass(self, ordinal: Tensor, first: float) -> Tensor | float:
         """Final factors that a single evaluation has taken into its sum."""
         if len(self.passes) > 1:
             return 1.0
@@ -265,12 +265,11 @@ class Lanes:
         directions, shift = self.scene.directions, self.scene.directions.shift
         if self.choices.about_beam(shift.dtype):
             shift = shift - (directions.maps * self.scene.geometry.beam).sum(-1)
-        folded = torch.cat((directions.maps, shift[..., None]), dim=-1)
-        return folded.reshape(-1, 12)
+        return torch.cat((directions.maps, shift[..., None]), dim=-1).reshape(-1, 12)
 
     @property
-    def folded(self) -> tuple[Tensor, Tensor]:
-        """Maps and forms."""
+    def maps_and_forms(self) -> tuple[Tensor, Tensor]:
+        """Maps (J, 12) and forms (J, 7)."""
         return self.maps, self.forms
 
     @cached_property

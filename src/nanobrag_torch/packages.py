@@ -18,7 +18,7 @@ from torch import Tensor
 
 from . import fused
 from .config import CrystalShape
-from .kernel_cache import PRECISIONS, CompilationError, package_path, warm_up, whole
+from .kernel_cache import COMPILED_PRECISIONS, CompilationError, package_path, warm_up, whole
 from .recompute import differentiated
 
 WORK = {"float64": torch.float64, "mixed": torch.float32}
@@ -168,7 +168,7 @@ def at_hand(precision: str, *, must: bool, worth: bool) -> Kernels | None:
     Raises `CompilationError` where they must be there and cannot; otherwise that is a warning.
     """
     kernels = load(precision)
-    if kernels is not None or precision not in PRECISIONS or not (must or worth):
+    if kernels is not None or precision not in COMPILED_PRECISIONS or not (must or worth):
         return kernels
     try:
         warm_up((precision,))
@@ -181,7 +181,7 @@ def at_hand(precision: str, *, must: bool, worth: bool) -> Kernels | None:
 
 def load(precision: str) -> Kernels | None:
     """The compiled kernels of a precision if their package is on disk and runs here."""
-    if precision not in PRECISIONS:
+    if precision not in COMPILED_PRECISIONS:
         return None
     path = package_path(precision)
     try:

@@ -35,10 +35,8 @@ class Raster:
         region = (xmin, ymin, max(0, xmax - xmin + 1), max(0, ymax - ymin + 1))
         chosen = None
         if config.mask_array is not None:
-            rendered = np.zeros((config.spixels, config.fpixels), dtype=bool)
-            rendered[ymin:ymax + 1, xmin:xmax + 1] = True
-            chosen = torch.as_tensor(np.flatnonzero(rendered & np.asarray(config.mask_array, dtype=bool)),
-                                     device=device)
+            rendered = config.region & np.asarray(config.mask_array, dtype=bool)
+            chosen = torch.as_tensor(np.flatnonzero(rendered), device=device)
         return cls(config.fpixels, config.spixels, *region, chosen, device)
 
     def __len__(self) -> int:

@@ -64,17 +64,17 @@ class Moving(NamedTuple):
                                             scene.scale, scene.background)}
         tangents = [tangent if id(tensor) in around else None
                     for tensor, tangent in zip(scene.tensors, self.tangents, strict=True)]
-        moved = [(tangent != 0).reshape(len(tangent), -1).any(1) for tangent in tangents if tangent is not None]
-        movers = torch.stack(moved).any(0).nonzero()[:, 0] if moved else torch.zeros(0, dtype=torch.int64)
+        moving = [(tangent != 0).reshape(len(tangent), -1).any(1) for tangent in tangents if tangent is not None]
+        movers = torch.stack(moving).any(0).nonzero()[:, 0] if moving else torch.zeros(0, dtype=torch.int64)
         return Moving(scene, [None if tangent is None else tangent[movers] for tangent in tangents]), movers
 
     @property
     def still(self) -> Tensor | None:
         """The direction (3,) in which every index stays 0: that of the only ray, if none of the parameters moves it."""
         incident = self.scene.sources.incident
-        moved = any(entry is incident and tangent is not None
-                    for entry, tangent in zip(self.scene.tensors, self.tangents, strict=True))
-        return None if moved or len(incident) > 1 else incident[0]
+        turned = any(entry is incident and tangent is not None
+                     for entry, tangent in zip(self.scene.tensors, self.tangents, strict=True))
+        return None if turned or len(incident) > 1 else incident[0]
 
 
 class _Rates(NamedTuple):
@@ -93,7 +93,7 @@ def rated_chunks(lanes: Lanes, tangents: Sequence[Tensor | None]) -> Iterator[tu
     """Photons (p,) and their rates (n, p) of one chunk of pixels after the other, as n parameters move the scene."""
     moving = Moving(lanes.scene, tangents)
     around, movers = moving.around_sums()
-    maps, forms = moving.rates(lambda scene: lanes.of(scene).folded)
+    maps, forms = moving.rates(lambda scene: lanes.of(scene).maps_and_forms)
     size = lanes.pixels_per_call(sloped=True)
     for start in range(0, len(lanes.raster), size):
         part = slice(start, min(start + size, len(lanes.raster)))

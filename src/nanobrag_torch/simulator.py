@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .config import BeamConfig, ConfigError, CrystalConfig, DetectorConfig, SamplingConfig
+from .constants import PERMITTED_WORDS
 from .derivatives import derivative_images
 from .fingerprint import Fingerprint
 from .integrate import Block, Cut, photons
@@ -30,14 +32,13 @@ from .statistics import ImageStatistics, image_statistics
 from .terms import all_terms, interpolated, photons_from_terms
 from .threads import Mapping, keep_freed_memory, observed, side_by_side
 
-PRECISIONS = {
+DTYPES = {
     "float64": (torch.float64, torch.float64),
     "mixed": (torch.float64, torch.float32),
     "float32": (torch.float32, torch.float32),
 }
 """Name to (dtype of geometry and indices, dtype of what follows the reduction of the indices)."""
 
-COMPILE = ("auto", "on", "off")
 WORTH_COMPILING = 10**9
 """Evaluations from which a run waits for the compiler."""
 CHUNK_ELEMENTS = 2**16
@@ -98,12 +99,13 @@ class Simulator:
         self.quirks = quirks or Quirks.clean()
         self.sampling = sampling or SamplingConfig()
         name = str(dtype).removeprefix("torch.")
-        if name not in PRECISIONS:
-            raise ConfigError("dtype", " or ".join(PRECISIONS), name)
-        self.precision, (self.geometry_dtype, self.work_dtype) = name, PRECISIONS[name]
+        if name not in DTYPES:
+            raise ConfigError("dtype", PERMITTED_WORDS["dtype"][1], name)
+        self.precision, (self.geometry_dtype, self.work_dtype) = name, DTYPES[name]
         self.compile = compile or os.environ.get("NANOBRAG_COMPILE") or "auto"
-        if self.compile not in COMPILE:
-            raise ConfigError("compile" if compile else "NANOBRAG_COMPILE", " or ".join(COMPILE), self.compile)
+        permitted, wanted = PERMITTED_WORDS["compile"]
+        if not re.fullmatch(permitted, self.compile):
+            raise ConfigError("compile" if compile else "NANOBRAG_COMPILE", wanted, self.compile)
         device = torch.device(device or _device_of(crystal, detector))
         self.detector = detector if isinstance(detector, Detector) else Detector(detector, device=device)
         self.detector.quirks = self.quirks
@@ -212,12 +214,9 @@ class Simulator:
         """Maximum, mean, rms and rmsd of an image over its rendered pixels (part A §4.7)."""
         rendered = torch.zeros(image.numel(), dtype=torch.bool)
         rendered[self.raster.indices().cpu()] = True
-        config = self.detector.config
-        xmin, xmax, ymin, ymax = config.roi
-        region = torch.zeros(config.spixels, config.fpixels, dtype=torch.bool)
-        region[ymin:ymax + 1, xmin:xmax + 1] = True
+        region = self.detector.config.region
         return image_statistics(image.detach().cpu().float().numpy(), rendered.reshape(region.shape).numpy(),
-                                region.numpy(), rmsd_includes_masked=self.quirks.rmsd_counts_masked)
+                                region, rmsd_includes_masked=self.quirks.rmsd_counts_masked)
 
     @cached_property
     def raster(self) -> Raster:

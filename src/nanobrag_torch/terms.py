@@ -33,7 +33,7 @@ class PassTerms(NamedTuple):
     """One sub-pixel and layer of P pixels: rays (P, S), evaluations (P, S·M)."""
 
     step: Pass
-    look: Aim
+    aimed: Aim
     polar: Tensor
     kept: Tensor
     indices: Indices
@@ -45,11 +45,11 @@ class PassTerms(NamedTuple):
 def pass_terms(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, step: Pass, *,
                first_ray: bool = False) -> PassTerms:
     """Geometry, indices and lattice factors of one pass; `first_ray` marks the run's very first evaluations."""
-    look = aim(scene, choices, slow, fast, step)
-    polar = polarization_factors(scene, choices, look.diffracted)
-    kept = kept_rays(scene, look.diffracted) if choices.culling else torch.ones_like(polar, dtype=torch.bool)
+    aimed = aim(scene, choices, slow, fast, step)
+    polar = polarization_factors(scene, choices, aimed.diffracted)
+    kept = kept_rays(scene, aimed.diffracted) if choices.culling else torch.ones_like(polar, dtype=torch.bool)
     directions = first_ray_directions(scene, kept) if first_ray else scene.directions
-    indices = miller_indices(look.bearing, directions, look.airpath.dtype)
+    indices = miller_indices(aimed.bearing, directions, aimed.airpath.dtype)
     latt = lattice_factor(choices.shape, indices.offsets, scene.lattice,
                           literal_sinc3=choices.quirks.sinc3_cancellation)
     evaluated = kept.repeat_interleave(directions.maps.shape[1], dim=1)
@@ -58,7 +58,7 @@ def pass_terms(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, step:
     refused = torch.zeros_like(evaluated)
     if scene.grid is not None and choices.interpolate:
         refused = evaluated & ~within_tricubic_range(scene.grid, *indices.hkl)
-    return PassTerms(step, look, polar, kept, indices, latt, evaluated, refused)
+    return PassTerms(step, aimed, polar, kept, indices, latt, evaluated, refused)
 
 
 def all_terms(scene: Scene, choices: Choices, slow: Tensor, fast: Tensor, *, first: bool = False) -> list[PassTerms]:
@@ -104,11 +104,11 @@ def cell_factors(scene: Scene, terms: PassTerms, allowed: Tensor | None) -> Tens
 def photons_from_terms(scene: Scene, choices: Choices, terms: list[PassTerms],
                        allowed: list[Tensor] | None) -> Tensor:
     """Photons (P,) of explicit terms, running multiplications included (part B §8)."""
-    contributions, multipliers, diffuse = [], [], torch.zeros_like(terms[0].look.airpath)
+    contributions, multipliers, diffuse = [], [], torch.zeros_like(terms[0].aimed.airpath)
     for position, entry in enumerate(terms):
         factors = cell_factors(scene, entry, None if allowed is None else allowed[position])
         weights = ray_weights(scene, choices, entry.polar)
-        factor = pass_factor(choices, entry.look)
+        factor = pass_factor(choices, entry.aimed)
         repeats = entry.latt.shape[1] // weights.shape[1]
         scaled = torch.square(factors * entry.latt) * (factor[..., None] * weights).repeat_interleave(repeats, dim=1)
         contributions.append(torch.where(entry.evaluated, scaled, torch.zeros_like(scaled)))
@@ -133,18 +133,18 @@ def running_multiplier(choices: Choices, entry: PassTerms) -> Tensor:
     """(P, S): product of the factors that multiply the running sum after each addition."""
     multiplier = torch.ones_like(entry.polar)
     if choices.capture_place is Place.RUNNING:
-        multiplier = multiplier * entry.look.capture[:, None]
+        multiplier = multiplier * entry.aimed.capture[:, None]
     if choices.polar_place is Place.RUNNING:
         multiplier = multiplier * entry.polar
     if choices.omega_place is Place.RUNNING:
-        multiplier = multiplier * entry.look.omega[:, None]
+        multiplier = multiplier * entry.aimed.omega[:, None]
     return multiplier
 
 
 def cached_polarization(choices: Choices, terms: list[PassTerms]) -> Tensor:
     """Polarisation (P,) of the first kept ray; 0 where dmin leaves none (part B §3.8)."""
     if choices.unpolarized:
-        return torch.ones_like(terms[0].look.airpath)
+        return torch.ones_like(terms[0].aimed.airpath)
     polar = torch.cat([entry.polar for entry in terms], 1)
     kept = torch.cat([entry.kept for entry in terms], 1)
     first = torch.gather(polar, 1, kept.to(torch.uint8).argmax(1, keepdim=True))[:, 0]
@@ -153,12 +153,12 @@ def cached_polarization(choices: Choices, terms: list[PassTerms]) -> Tensor:
 
 def end_factors(choices: Choices, terms: list[PassTerms]) -> EndFactors:
     """The factors applied once to the sum of each pixel."""
-    one = torch.ones_like(terms[0].look.airpath)
+    one = torch.ones_like(terms[0].aimed.airpath)
     last_layer = next(entry for entry in terms if entry.step.layer == choices.layers - 1)
     return EndFactors(
-        terms[0].look.omega if choices.omega_place is Place.END else one,
+        terms[0].aimed.omega if choices.omega_place is Place.END else one,
         cached_polarization(choices, terms) if choices.polar_place is Place.END else one,
-        last_layer.look.capture if choices.capture_place is Place.END else one)
+        last_layer.aimed.capture if choices.capture_place is Place.END else one)
 
 
 def first_ray_directions(scene: Scene, kept: Tensor) -> Directions:

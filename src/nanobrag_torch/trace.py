@@ -98,7 +98,7 @@ class _Tracer:
                     **_place(entry), "source": source, "incident": incident.tolist(),
                     "lambda_m": self.scene.sources.wavelength[source].item(), "scattering_per_m": q[source].tolist(),
                     "stol_per_m": 0.5 * norm(q[source]).item(), "polar": self._polar_in_force(entry, source),
-                    "cos2theta": dot(incident, entry.look.diffracted[0]).item()})
+                    "cos2theta": dot(incident, entry.aimed.diffracted[0]).item()})
         return rays
 
     def evaluations(self) -> list[Numbers]:
@@ -133,27 +133,27 @@ class _Tracer:
     def _factors_used(self) -> tuple[float, float, float]:
         """Solid angle, polarisation and capture in force at the end: cached ones, or those of the last ray."""
         choices, ends, last = self.choices, end_factors(self.choices, self.terms), self.terms[-1]
-        omega = ends.omega if choices.omega_place is Place.END else last.look.omega
+        omega = ends.omega if choices.omega_place is Place.END else last.aimed.omega
         polar = ends.polar if choices.polar_place is Place.END else last.polar[:, -1]
-        capture = ends.capture if choices.capture_place is Place.END else last.look.capture
+        capture = ends.capture if choices.capture_place is Place.END else last.aimed.capture
         return omega.item(), polar.item(), capture.item()
 
     def _subpixel(self, entry: PassTerms) -> Numbers:
-        look = entry.look
+        aimed = entry.aimed
         layer_first = next(other for other in self.terms if other.step.layer == entry.step.layer)
         omega = self.terms[0] if self.choices.omega_place is Place.END else entry
         capture = layer_first if self.choices.capture_place is Place.END else entry
-        return {**_place(entry), "Fdet_m": look.fast_m.item(), "Sdet_m": look.slow_m.item(),
+        return {**_place(entry), "Fdet_m": aimed.fast_m.item(), "Sdet_m": aimed.slow_m.item(),
                 "Odet_m": (entry.step.layer * self.scene.geometry.layer_depth).item(),
-                "pixel_pos_m": look.position[0].tolist(), "diffracted": look.diffracted[0].tolist(),
-                "airpath_m": look.airpath.item(), "omega_pixel_sr": omega.look.omega.item(),
-                "capture_fraction": capture.look.capture.item(),
-                "parallax": parallax(self.scene, self.choices, look.diffracted).item(),
-                "obliquity": (self.scene.geometry.close_distance / look.airpath).item()}
+                "pixel_pos_m": aimed.position[0].tolist(), "diffracted": aimed.diffracted[0].tolist(),
+                "airpath_m": aimed.airpath.item(), "omega_pixel_sr": omega.aimed.omega.item(),
+                "capture_fraction": capture.aimed.capture.item(),
+                "parallax": parallax(self.scene, self.choices, aimed.diffracted).item(),
+                "obliquity": (self.scene.geometry.close_distance / aimed.airpath).item()}
 
     def _scattering(self, entry: PassTerms) -> Tensor:
         sources = self.scene.sources
-        return (entry.look.diffracted - sources.incident) / sources.wavelength[:, None]
+        return (entry.aimed.diffracted - sources.incident) / sources.wavelength[:, None]
 
     def _polar_in_force(self, entry: PassTerms, source: int) -> float:
         if self.choices.polar_place is Place.END:

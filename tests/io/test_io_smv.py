@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import fabio
 import numpy as np
 import pytest
 
@@ -44,6 +45,15 @@ def test_header_of_the_published_example():
     )
     assert "\nDIALS_ORIGIN=-0.3,0.3,-100\nXDS_ORGX=3.5;\n" in text  # the one entry without a semicolon
     assert re.findall(r"=([^;\n]*)", text)[4:] == VALUES.split()
+
+
+def test_other_programs_read_the_image(tmp_path):
+    counts = np.arange(12, dtype=np.uint16).reshape(3, 4) * 5000
+    write_smv(tmp_path / "image.img", replace(EXAMPLE, slow_pixels=3), counts)
+    read = fabio.open(tmp_path / "image.img")
+    np.testing.assert_array_equal(read.data, counts)
+    assert read.header["DISTANCE"] == "100"
+    assert read.header["BEAM_CENTER_X"] == "0.25"
 
 
 def test_header_is_the_canonical_programs():

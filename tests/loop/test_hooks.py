@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ class Clone:
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory) -> Clone:
+def installed(tmp_path_factory) -> Iterator[Clone]:
     folder = tmp_path_factory.mktemp("hooks")
     sh(folder, "git", "init", "-q", "--bare", "-b", "main", "remote.git")
     sh(folder, "git", "init", "-q", "-b", "main", "clone")
@@ -64,9 +65,11 @@ def installed(tmp_path_factory) -> Clone:
     shutil.copy(ROOT / ".pre-commit-config.yaml", clone.root)
     clone.write(**FILES)
     clone.commit(check=True)
-    done = command(clone.root, "install")
-    assert done.returncode == 0, done.stderr
-    return clone
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PRE_COMMIT_HOME", str(folder / "pre-commit"))
+        done = command(clone.root, "install")
+        assert done.returncode == 0, done.stderr
+        yield clone
 
 
 @pytest.fixture

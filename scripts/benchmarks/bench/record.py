@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import statistics
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -101,10 +102,8 @@ def ratio(above: float | None, below: float | None) -> float | None:
 
 def median(values: Iterable[float | None]) -> float | None:
     """Median of the figures that are there; None for none."""
-    known = sorted(value for value in values if value is not None)
-    if not known:
-        return None
-    return (known[(len(known) - 1) // 2] + known[len(known) // 2]) / 2
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
 
 
 def extreme(choose: Any, values: Iterable[float | None]) -> float | None:

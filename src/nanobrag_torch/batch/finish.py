@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..cli.outputs import region_of_interest, write_outputs
+from ..cli.outputs import write_outputs
 from ..experiment import Experiment
 from ..io.atomic import all_or_none
 from ..io.smv import SmvHeader
@@ -43,7 +43,7 @@ def write_image(pixels: Pixels) -> dict[str, str]:
         InputError: one cannot be written.
     """
     experiment, header, image = pixels
-    region = region_of_interest(experiment)
+    region = experiment.detector.region
     mask = experiment.detector.mask_array
     rendered = region if mask is None else region & np.asarray(mask, dtype=bool)
     statistics = image_statistics(image, rendered, region,

@@ -38,7 +38,7 @@ def version_text() -> str:
 
 
 def _entry(option: Option) -> str:
-    call = " ".join((option.names[0], *(option.takes if len(option.takes) > 1 else map(str, option.takes))))
+    call = " ".join((option.names[0], *option.takes))
     remarks = [part for part in (option.unit, option.default and f"default {option.default}") if part]
     text = option.help + (f" [{'; '.join(remarks)}]" if remarks else "")
     if len(option.names) > 1:

@@ -1,6 +1,6 @@
 """The option table: every spelling, what it takes, its unit, default, side effects and help text.
 
-Parser, help and documentation are made from this table alone (part A §1.4).
+Parser and help are made from this table alone (part A §1.4).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Option:
     names
         Spellings, the first one canonical.
     takes
-        Names of its values in the help; `kind` checks each (see `cli.values`).
+        Names of its values in the help; `kind` checks each (see `cli.parse`).
     at_least
         Fewest values, where some may be left out at the end.
     sets

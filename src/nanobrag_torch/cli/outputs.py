@@ -28,7 +28,7 @@ def write_outputs(experiment: Experiment, header: SmvHeader, image: np.ndarray,
     Raises `InputError` where a file cannot be written.
     """
     files, noise = experiment.files, experiment.noise
-    region = region_of_interest(experiment)
+    region = experiment.detector.region
     scale = noise.intfile_scale or integer_scale(statistics.max_I)
     if files.floatfile is not None:
         yield f"writing {files.floatfile} as {image.shape[1]} x {image.shape[0]} 4-byte floats"
@@ -50,15 +50,6 @@ def write_outputs(experiment: Experiment, header: SmvHeader, image: np.ndarray,
     if files.pngfile is not None:
         yield f"writing {files.pngfile}"
         write_png(files.pngfile, image)
-
-
-def region_of_interest(experiment: Experiment) -> np.ndarray:
-    """(slow, fast) bool, True inside the region of interest, masked pixels included."""
-    detector = experiment.detector
-    xmin, xmax, ymin, ymax = detector.roi
-    region = np.zeros((detector.spixels, detector.fpixels), dtype=bool)
-    region[ymin:ymax + 1, xmin:xmax + 1] = True
-    return region
 
 
 def smv_header(experiment: Experiment, simulator: Simulator) -> SmvHeader:

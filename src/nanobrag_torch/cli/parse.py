@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..constants import ELECTRONVOLT_ANGSTROM
+from ..constants import ELECTRONVOLT_ANGSTROM, PERMITTED_WORDS
 from ..errors import InputError, excerpt
 from .options import BY_NAME, MISNAMED, Option
 
@@ -148,7 +148,5 @@ _RANGES: dict[str, tuple[str, Any]] = {
 }
 _WORDS: dict[str, tuple[str, str]] = {
     "pivot": ("beam|sample", "beam or sample"),
-    "device": (r"cpu|cuda|cuda:\d+|auto", "cpu, cuda, cuda:N or auto"),
-    "compile": ("auto|on|off", "auto, on or off"),
-    "dtype": ("float64|mixed|float32", "float64, mixed or float32"),
+    **PERMITTED_WORDS,
 }

@@ -74,9 +74,9 @@ def keep_cache(prepared: Prepared) -> None:
 
 def compile_kernels(option: str, precisions: tuple[str, ...] | None = None) -> list[str]:
     """Make the packages of these precisions (default: all) that are missing; returns their names."""
-    from ..kernel_cache import PRECISIONS, SERVING, CompilationError, missing, warm_up
+    from ..kernel_cache import COMPILED_PRECISIONS, SERVING, CompilationError, missing, warm_up
 
-    chosen = tuple(SERVING[name] for name in precisions or PRECISIONS)
+    chosen = tuple(SERVING[name] for name in precisions or COMPILED_PRECISIONS)
     if missing(chosen):
         print("nanoBragg: note: compiling kernels, once on this machine; this takes a minute", file=sys.stderr)
     try:

@@ -17,10 +17,10 @@ import numpy as np
 
 from ..compare import ImageComparison, compare_images, match_peaks
 from ..errors import InputError
-from ..io import read_smv
 from .comparison_report import report_page
 from .pictures import difference_picture, grey_picture, save
-from .runners import Run, c_binary, clean_folder, read_image, run_c, run_python
+from .runners import Run, c_binary, clean_folder, run_c, run_python
+from .staging import float_image
 
 OK, USAGE, RUNNER_FAILED, BELOW_THRESHOLD, SHAPES_DIFFER, IO_FAILED = range(6)
 _OUTPUTS = ("-floatfile", "float.bin", "-intfile", "int.img")
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"nb-compare: error: {error.filename}: {error.strerror}", file=sys.stderr)
         return IO_FAILED
     except ModuleNotFoundError as error:
-        print(f"nb-compare: error: needs {error.name}; pip install 'nanobrag-torch[plot]'", file=sys.stderr)
+        print(f"nb-compare: error: needs {error.name}; pip install 'nanobrag-torch[compare]'", file=sys.stderr)
         return USAGE
     except subprocess.TimeoutExpired as error:
         print(f"nb-compare: error: {error.cmd[0]} took longer than {error.timeout:g} s", file=sys.stderr)
@@ -136,7 +136,7 @@ def _folder_with_inputs(place: Path, name: str) -> Path:
 
 
 def _image(folder: Path) -> np.ndarray:
-    return read_image(folder / "float.bin", read_smv(folder / "int.img").data.shape).astype(np.float64)
+    return float_image(folder).astype(np.float64)
 
 
 def _region(image: np.ndarray, roi: Sequence[int]) -> np.ndarray:

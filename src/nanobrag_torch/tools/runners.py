@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from ..errors import InputError
 
 C_BINARY_VARIABLE = "NB_C_BIN"
@@ -66,11 +64,6 @@ def clean_folder(parent: Path, name: str, inputs: Path | None = None) -> Path:
     for entry in sorted(inputs.iterdir()) if inputs else ():
         (folder / entry.name).symlink_to(entry.resolve())
     return folder
-
-
-def read_image(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    """Float image (slow, fast) of either program."""
-    return np.fromfile(path, dtype=np.float32).reshape(shape)
 
 
 def _run(command: tuple[str, ...], folder: Path, environment: Mapping[str, str], timeout_s: float) -> Run:

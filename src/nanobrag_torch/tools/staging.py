@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..cli.options import BY_NAME
-from ..errors import InputError
+from ..io.floatfile import read_float_image
 from ..io.smv import read_smv
 
 INPUT_SETTINGS = frozenset({"hkl", "mat", "sourcefile", "img", "mask", "dump", "stol"})
@@ -32,8 +32,4 @@ def stage(words: Sequence[str], folder: Path) -> list[str]:
 
 def float_image(folder: Path) -> np.ndarray:
     """The image float.bin of a run that wrote int.img as well, (slow, fast) float32; the header gives the shape."""
-    shape = read_smv(folder / "int.img").data.shape
-    pixels = np.fromfile(folder / "float.bin", dtype="<f4")
-    if pixels.size != shape[0] * shape[1]:
-        raise InputError(f"{folder / 'float.bin'}: expected {shape[0] * shape[1]} pixels, got {pixels.size}")
-    return pixels.reshape(shape)
+    return read_float_image(folder / "float.bin", read_smv(folder / "int.img").data.shape)
