@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -189,6 +191,55 @@ def test_missing_compiler_is_one_line(tmp_path):
         assert done.returncode == 2
         assert f"error: {option}: " in done.stderr.splitlines()[-1] and "no-such-compiler" in done.stderr
     assert not list(tmp_path.glob("*.bin"))
+
+
+@needs_compiler
+def test_a_simulator_is_copied_after_a_run(compiled):
+    experiment = simulator("domains", compile="on")
+    image = experiment.run()
+    for twin in (copy.deepcopy(experiment), pickle.loads(pickle.dumps(experiment))):
+        assert torch.equal(twin.run(), image)
+        assert twin.summary.compiled
+
+
+@needs_compiler
+def test_the_cache_may_be_the_present_folder(compiled, monkeypatch, tmp_path):
+    library = package_path("float64").read_bytes()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NANOBRAG_CACHE", ".")
+    package_path("float64").write_bytes(library)
+    assert load("float64") is not None
+
+
+@needs_compiler
+def test_kernels_that_must_be_there_and_cannot_be_loaded_are_an_error(compiled, monkeypatch, tmp_path):
+    monkeypatch.setenv("NANOBRAG_CACHE", str(tmp_path))
+    package_path("float64").write_bytes(sealed(b"not a library"))
+    with pytest.raises(CompilationError, match="expected a library that can be loaded"):
+        simulator("plain", compile="on").run()
+
+
+def test_a_cache_that_cannot_be_written_is_refused_before_anything_is_compiled(monkeypatch, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("NANOBRAG_CACHE", str(tmp_path / "file" / "cache"))
+    monkeypatch.setenv("CXX", "true")
+    with pytest.raises(CompilationError, match="expected a folder in which kernels can be kept"):
+        warm_up()
+
+
+def test_without_a_home_folder_runs_are_eager(monkeypatch):
+    for name in ("NANOBRAG_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    experiment = simulator("plain", compile="auto")
+    assert float(experiment.run().max()) > 0
+    assert not experiment.summary.compiled
+    with pytest.raises(CompilationError, match="NANOBRAG_CACHE"):
+        simulator("plain", compile="on").run()
 
 
 def test_package_name_follows_cache_and_sources(monkeypatch, tmp_path):

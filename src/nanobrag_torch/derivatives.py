@@ -17,6 +17,7 @@ from .lanes import Lanes
 from .rates import moved, rated_chunks
 
 if TYPE_CHECKING:
+    from .order import Segment
     from .scene import Scene
     from .simulator import Simulator
 
@@ -27,7 +28,14 @@ def derivative_images(simulator: Simulator, names: Sequence[str]) -> tuple[Tenso
     A field's derivative has the field's own shape before the image's. Raises `ValueError` for a name that is no
     continuous field of crystal, detector or beam, or has no value.
     """
-    fields = {name: _field(simulator, name) for name in names}
+    if isinstance(names, str) or not names:
+        raise ValueError(f"derivative_images: expected a list of continuous fields, got {names!r}")
+    with torch.inference_mode(False), _replaced(_made_for_inference(simulator)):
+        return _derivative_images(simulator, {name: _field(simulator, name) for name in names})
+
+
+def _derivative_images(simulator: Simulator,
+                       fields: dict[str, tuple[nn.Module, Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
     sizes = [field.numel() for _, field in fields.values()]
     start = torch.cat([field.detach().reshape(-1) for _, field in fields.values()])
 
@@ -41,6 +49,7 @@ def derivative_images(simulator: Simulator, names: Sequence[str]) -> tuple[Tenso
     basis = torch.eye(len(start), dtype=start.dtype, device=start.device)
     with torch.no_grad():
         scene = simulator.scene()
+        scene = scene.with_tensors(tensor.detach() for tensor in scene.tensors)
         moving = _moving(scene_of, start, basis)
         image, rates = _images(simulator, scene, moving, len(start))
     found = {name: part.reshape(*field.shape, *image.shape)
@@ -57,6 +66,13 @@ def _field(simulator: Simulator, name: str) -> tuple[nn.Module, Tensor]:
         if where in ("", place) and value is not None:
             return model, value
     raise ValueError(f"derivative_images: expected a continuous field that has a value, got {name}")
+
+
+def _made_for_inference(simulator: Simulator) -> list[tuple[nn.Module, str, Tensor]]:
+    """Copies of fields that were made in inference mode, by which no derivative can be taken."""
+    return [(model, name, value.clone()) for model in (simulator.crystal, simulator.detector, simulator.beam)
+            for name, value in {**model._parameters, **model._buffers}.items()
+            if value is not None and value.is_inference()]
 
 
 @contextmanager
@@ -81,22 +97,25 @@ def _images(simulator: Simulator, scene: Scene, moving: list[Tensor | None], cou
     pixels = torch.zeros(len(raster), dtype=scene.scale.dtype, device=simulator.device)
     rates = torch.zeros(count, len(raster), dtype=pixels.dtype, device=pixels.device)
     places = [place for place, tangent in enumerate(moving) if tangent is not None]
-    kernels = simulator.kernels(scene, places)
-    if kernels is None or not places:
-        chunks = _carried(simulator, scene, moving, places)
-    else:
-        chunks = rated_chunks(Lanes(kernels, scene, simulator.choices, raster), moving)
-    for part, value, rate in chunks:
+    kernels = simulator.kernels(scene, places) if places else None
+    cuts = simulator.segments(scene)
+    fast = [] if kernels is None else [segment for segment in cuts if not segment.explicit]
+    if fast:
+        lanes = Lanes(kernels, scene, simulator.choices, raster)
+        for part, value, rate in rated_chunks(lanes, moving, fast):
+            pixels[part], rates[:, part] = value, rate
+    for part, value, rate in _carried(simulator, scene, moving, [cut for cut in cuts if cut not in fast]):
         pixels[part], rates[:, part] = value, rate
     return raster.image(pixels), raster.image(rates)
 
 
 def _carried(simulator: Simulator, scene: Scene, moving: list[Tensor | None],
-             places: list[int]) -> Iterator[tuple[slice, Tensor, Tensor | float]]:
+             cuts: list[Segment]) -> Iterator[tuple[slice, Tensor, Tensor | float]]:
     """Photons and their rates, chunk by chunk, the tangents of the scene carried beside its values."""
     tensors = scene.tensors
+    places = [place for place, tangent in enumerate(moving) if tangent is not None]
     fixed = tuple(tensors[place] for place in places)
-    for part, photons in simulator.chunk_functions(scene):
+    for part, photons in simulator.chunk_functions(scene, cuts):
         def of_moving(*chosen: Tensor, photons: Callable[[Scene], Tensor] = photons) -> Tensor:
             entries = list(tensors)
             for place, tensor in zip(places, chosen, strict=True):

@@ -62,8 +62,9 @@ SERIES_BELOW = math.pi**-2
 LEAST = {torch.float64: 2.0**-300, torch.float32: 2.0**-40}
 """Added to a multiple of sin(πf), N times that to the same of sin(πNf): the limit at f = 0. Its cube is still a normal
 number, and no sine is just its opposite."""
-TINY = {torch.float64: 2.0**-300, torch.float32: 2.0**-42}
-"""Added to both sines squared where derivatives are taken, which lose their digits next to a node."""
+TINY = {torch.float64: 2.0**-64, torch.float32: 2.0**-42}
+"""Added to both sines squared where derivatives are taken: next to a node these are a difference of equals, which a
+smaller number would make larger than the steepest slope there is."""
 CUBIC_LAYERS = ((0.0, 0.0, -1 / 3, 1 / 2, -1 / 6), (1.0, 1.0, -1 / 2, -1.0, 1 / 2),
                 (2.0, 0.0, 1.0, 1 / 2, -1 / 2), (3.0, 0.0, -1 / 6, 0.0, 1 / 6))
 """Number of a layer of nodes, then its Lagrange weight's coefficients of 1, t, t² and t³ (part B §6.3)."""

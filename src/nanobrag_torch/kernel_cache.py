@@ -35,11 +35,17 @@ class CompilationError(Exception):
 
 
 def cache_directory() -> Path:
-    """Where packages are kept: $NANOBRAG_CACHE, or the user's cache folder."""
+    """Where packages are kept: $NANOBRAG_CACHE, or the user's cache folder.
+
+    Raises `FileNotFoundError` where nothing says which that is.
+    """
     given = os.environ.get("NANOBRAG_CACHE")
     if given:
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nanobrag_torch"
+        return Path(given).absolute()
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "nanobrag_torch"
+    except RuntimeError:
+        raise FileNotFoundError("expected $NANOBRAG_CACHE or a home folder to keep kernels in, found neither") from None
 
 
 def package_path(precision: str) -> Path:
@@ -49,7 +55,14 @@ def package_path(precision: str) -> Path:
 
 def missing(precisions: tuple[str, ...] = COMPILED_PRECISIONS) -> list[str]:
     """Precisions whose packages are not on disk, or not whole."""
-    return [precision for precision in precisions if not whole(package_path(precision))]
+    return [precision for precision in precisions if not _on_disk(precision)]
+
+
+def _on_disk(precision: str) -> bool:
+    try:
+        return whole(package_path(precision))
+    except FileNotFoundError:
+        return False
 
 
 def warm_up(precisions: tuple[str, ...] = COMPILED_PRECISIONS) -> list[str]:
@@ -58,12 +71,26 @@ def warm_up(precisions: tuple[str, ...] = COMPILED_PRECISIONS) -> list[str]:
     Raises `CompilationError` without a compiler, or with its last words.
     """
     wanted = missing(precisions)
-    if wanted and shutil.which(_compiler()) is None:
+    if not wanted:
+        return []
+    if shutil.which(_compiler()) is None:
         raise CompilationError(f"expected the C++ compiler {_compiler()} ($CXX) on the path, found none")
-    words = _compile_apart(wanted) if wanted else ""
+    _check_writable()
+    words = _compile_apart(wanted)
     if words:
         raise CompilationError(f"compiling kernels failed: {words}")
     return wanted
+
+
+def _check_writable() -> None:
+    """Refuse a cache that cannot keep what takes a minute to make."""
+    try:
+        folder = cache_directory()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise CompilationError(f"expected a folder in which kernels can be kept, got {error}") from None
 
 
 def _compile_apart(wanted: list[str]) -> str:

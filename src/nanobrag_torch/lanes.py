@@ -34,8 +34,8 @@ PIXELS = 2**18
 """Most pixels of one call."""
 SLOPED = 2**16
 """Most pixels x passes of a call that is differentiated."""
-KEPT_BYTES, KEPT_BYTES_ALONE = 128, 1024
-"""Most that a derivative keeps of a pixel and pass: of all directions side by side, or of each of a few."""
+KEPT_BYTES = 128
+"""Most that a derivative keeps of a pixel and pass."""
 
 
 def suits(scene: Scene, choices: Choices, moving: Sequence[int] = ()) -> bool:
@@ -75,8 +75,7 @@ class Lanes:
     @property
     def kept_bytes(self) -> int:
         """Memory that a derivative of the image needs unless pixels are evaluated again for it."""
-        each = self.directions * KEPT_BYTES_ALONE if self._one_by_one else KEPT_BYTES
-        return len(self.raster) * len(self.passes) * each
+        return len(self.raster) * len(self.passes) * KEPT_BYTES
 
     @property
     def directions(self) -> int:
@@ -103,8 +102,8 @@ class Lanes:
 
     @property
     def _one_by_one(self) -> bool:
-        """Whether directions are taken one after the other."""
-        return self.directions <= FEW and self.shape in ALONE
+        """Whether directions are taken one after the other; only those of sums have derivatives written out."""
+        return self.directions <= FEW and self.shape in ALONE and not differentiated(*self.scene.tensors)
 
     @cached_property
     def _constants(self) -> tuple[Tensor, Tensor, Tensor]:

@@ -176,15 +176,18 @@ def at_hand(precision: str, *, must: bool, worth: bool) -> Kernels | None:
         if must:
             raise
         warnings.warn(f"no compiled kernels: {error}", stacklevel=3)
-    return load(precision)
+    kernels = load(precision)
+    if kernels is None and must:
+        raise CompilationError(f"expected a library that can be loaded, got {package_path(precision)}")
+    return kernels
 
 
 def load(precision: str) -> Kernels | None:
     """The compiled kernels of a precision if their package is on disk and runs here."""
     if precision not in COMPILED_PRECISIONS:
         return None
-    path = package_path(precision)
     try:
+        path = package_path(precision)
         return _loaded(precision, path, path.stat().st_mtime_ns)
     except OSError:
         return None

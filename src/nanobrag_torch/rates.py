@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .lanes import Lanes
+from .order import Segment
 from .scene import Scene
 from .sums import direction_rates, direction_sum
 
@@ -89,14 +90,15 @@ class _Rates(NamedTuple):
     added: Tensor
 
 
-def rated_chunks(lanes: Lanes, tangents: Sequence[Tensor | None]) -> Iterator[tuple[slice, Tensor, Tensor]]:
+def rated_chunks(lanes: Lanes, tangents: Sequence[Tensor | None],
+                 segments: Sequence[Segment]) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Photons (p,) and their rates (n, p) of one chunk of pixels after the other, as n parameters move the scene."""
     moving = Moving(lanes.scene, tangents)
     around, movers = moving.around_sums()
     maps, forms = moving.rates(lambda scene: lanes.of(scene).maps_and_forms)
     size = lanes.pixels_per_call(sloped=True)
-    for start in range(0, len(lanes.raster), size):
-        part = slice(start, min(start + size, len(lanes.raster)))
+    for part in (slice(start, min(start + size, segment.stop)) for segment in segments
+                 for start in range(segment.start, segment.stop, size)):
         views, added = lanes.surroundings(part)
         if len(movers):
             around_rates = around.rates(lambda scene, part=part: lanes.of(scene).surroundings(part))

@@ -125,6 +125,11 @@ class Simulator:
         self._lanes: Lanes | None = None
         self._memory: torch.UntypedStorage | None = None
 
+    def __getstate__(self) -> dict[str, object]:
+        """What a copy in another process needs; libraries and what is kept for the next image stay."""
+        kept = {name: value for name, value in vars(self).items() if name != "_mixed"}
+        return kept | {"_last": None, "_lanes": None, "_memory": None}
+
     @cached_property
     def choices(self) -> Choices:
         """Automatic choices of this experiment."""
@@ -152,6 +157,10 @@ class Simulator:
 
         `progress(done, total)` is called after every chunk of pixels.
         """
+        with _not_autocast(self.device):
+            return self._run(progress)
+
+    def _run(self, progress: Progress | None) -> Tensor:
         if self.compile != "off" and self._mixed is not None and self._mixed.kernels(self._mixed.scene()) is not None:
             image = self._mixed.run(progress)
             self.summary = self._mixed.summary
@@ -260,12 +269,13 @@ class Simulator:
 
     def derivative_images(self, names: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
         """The image and its derivatives by several fields in one pass; see `derivatives.derivative_images`."""
-        return derivative_images(self, names)
+        with _not_autocast(self.device):
+            return derivative_images(self, names)
 
-    def chunk_functions(self, scene: Scene) -> Iterator[tuple[slice, ChunkFunction]]:
-        """Pieces of the raster with the function that takes a scene to their photons, for derivatives by the scene's
-        tensors, without compiled kernels."""
-        for segment in self.segments(scene):
+    def chunk_functions(self, scene: Scene, cuts: Iterable[Segment]) -> Iterator[tuple[slice, ChunkFunction]]:
+        """Pieces of some segments with the function that takes a scene to their photons, for derivatives by the
+        scene's tensors, without compiled kernels."""
+        for segment in cuts:
             for part in self._parts(scene, segment, None, sloped=True):
                 yield part, self._chunk(segment, part, None)
 
@@ -367,6 +377,13 @@ def simulate(crystal: Crystal | CrystalConfig, detector: Detector | DetectorConf
              beam: Beam | BeamConfig | None = None, **options) -> Tensor:
     """The image of a crystal, (spixels, fpixels) photons per pixel; options as for `Simulator`."""
     return Simulator(crystal, detector, beam, **options).run()
+
+
+def _not_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """The precision that was asked for, where a network around the simulation computes in a lower one."""
+    if device.type in ("cpu", "cuda") and torch.is_autocast_enabled(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
 
 
 def _device_of(*models: object) -> torch.device:
