@@ -6,7 +6,7 @@ and after an agent run; the runner finds them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import PurePosixPath
 
 from nanobrag_loop import gates
@@ -20,7 +20,7 @@ from nanobrag_loop.ledger import model
 from nanobrag_loop.ledger.cst import MARKER, Document
 
 FORBIDDEN_SUFFIXES = (
-    ".pyc", ".pyo", ".so", ".o", ".a", ".exe", ".dll", ".dylib", ".whl", ".zip", ".gz", ".tar", ".xz", ".7z", ".pkl",
+    ".pyc", ".pyo", ".pyd", ".so", ".o", ".a", ".exe", ".dll", ".dylib", ".whl", ".zip", ".gz", ".tar", ".xz", ".7z", ".pkl",
     ".pickle", ".pt", ".pth", ".db", ".sqlite", ".swp", ".orig", ".rej",
 )  # fmt: skip
 FORBIDDEN_FOLDERS = (
@@ -43,13 +43,18 @@ def check(pair: TreePair, config: Config, role: str | None = None) -> Iterator[F
 
 def outside(pair: TreePair, config: Config, role: str) -> Iterator[Finding]:
     policy = config.policy.get(role)
-    allowed, denied = (policy.write, policy.deny) if policy else ((), ())
+    allowed, denied = (policy.write, with_packages(policy.deny)) if policy else ((), [])
     for change in pair.changes:
         if below(change.path, denied):
             yield Finding("P1", change.path, f"role {role} may not write here", "leave it to the tool or a person")
         elif not below(change.path, allowed):
             listed = ", ".join(allowed) or "nothing"
             yield Finding("P1", change.path, f"role {role} may write {listed}", "leave it to a person")
+
+
+def with_packages(paths: Collection[str]) -> list[str]:
+    """The paths, and for each module the folder of a package that would be imported in its place."""
+    return [*paths, *(f"{path.removesuffix('.py')}/" for path in paths if path.endswith(".py"))]
 
 
 def gate_programs(pair: TreePair) -> Iterator[Finding]:
@@ -66,8 +71,9 @@ def gate_programs(pair: TreePair) -> Iterator[Finding]:
     folders = {f"{path.rpartition('/')[0]}/": path for path in programs if "/" in path}
     for change in pair.changes:
         beside = next((folders[folder] for folder in folders if change.path.startswith(folder)), None)
-        if change.old and change.path in programs:
-            message = f"is run by the gate {programs[change.path]}"
+        program = next((path for path in programs if below(change.path, with_packages([path]))), None)
+        if program:
+            message = f"is run by the gate {programs[program]}, or imported in place of {program}"
             yield Finding("P1", change.path, message, "leave it to a person")
         elif change.old and beside:
             message = f"lies beside {beside}, which the gate {programs[beside]} runs"
