@@ -13,15 +13,16 @@ from nanobrag_loop import gates
 from nanobrag_loop.config import Config
 from nanobrag_loop.errors import ConfigError
 from nanobrag_loop.gitio import TreePair
-from nanobrag_loop.guard import names, tests
+from nanobrag_loop.guard import names
 from nanobrag_loop.guard.assets import below
 from nanobrag_loop.guard.findings import Finding
+from nanobrag_loop.guard.testfile import collected_file
 from nanobrag_loop.ledger import model
 from nanobrag_loop.ledger.cst import MARKER, Document
 
 FORBIDDEN_SUFFIXES = (
-    ".pyc", ".pyo", ".pyd", ".so", ".o", ".a", ".exe", ".dll", ".dylib", ".whl", ".zip", ".gz", ".tar", ".xz", ".7z", ".pkl",
-    ".pickle", ".pt", ".pth", ".db", ".sqlite", ".swp", ".orig", ".rej",
+    ".pyc", ".pyo", ".pyd", ".so", ".o", ".a", ".exe", ".dll", ".dylib", ".whl", ".zip", ".gz", ".tar", ".xz", ".7z",
+    ".pkl", ".pickle", ".pt", ".pth", ".db", ".sqlite", ".swp", ".orig", ".rej",
 )  # fmt: skip
 FORBIDDEN_FOLDERS = (
     "__pycache__", ".venv", "venv", "node_modules", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis",
@@ -67,7 +68,7 @@ def gate_programs(pair: TreePair) -> Iterator[Finding]:
     every = [*book.shared.values(), *(gate for own in book.items.values() for gate in own)]
     run = {str(word): gate.id for gate in every for key in ("argv", "run") for word in gate.options.get(key) or ()}
     programs = {path: gate for path, gate in run.items() if path in pair.before and path.endswith(".py")}
-    programs = {path: gate for path, gate in programs.items() if not tests.collected_file(path)}
+    programs = {path: gate for path, gate in programs.items() if not collected_file(path)}
     folders = {f"{path.rpartition('/')[0]}/": path for path in programs if "/" in path}
     for change in pair.changes:
         beside = next((folders[folder] for folder in folders if change.path.startswith(folder)), None)
