@@ -16,7 +16,7 @@ from nanobrag_loop.config import Config
 from nanobrag_loop.gitio import TreePair
 from nanobrag_loop.guard.assertions import Function, last_name, skips
 from nanobrag_loop.guard.assets import below
-from nanobrag_loop.guard.effects import HARMLESS, when_read, when_run
+from nanobrag_loop.guard.effects import when_read, when_run
 from nanobrag_loop.guard.findings import Finding
 from nanobrag_loop.guard.testfile import HOOKS, Module, is_test, parse, shape, walk
 
@@ -41,9 +41,10 @@ DECORATORS = {
     "settings": "hypothesis", "property": "", "staticmethod": "", "classmethod": "",
 }  # fmt: skip
 FIXTURE_WORDS, CASE_WORDS = ("scope", "params", "ids", "name"), ("argnames", "argvalues", "indirect", "ids")
+PLAIN = ("__all__", "__version__")
 TOOLS = ("_pytest", "builtins", "ctypes")
 LEAVE = "leave existing test code as it is in this route"
-LISTED = "add imports, functions, classes and plain assignments under new names; more in a file of their own"
+LISTED = "add imports, functions, classes, plain assignments under new names; let monkeypatch change what must change"
 Refused = tuple[ast.stmt, str]
 
 
@@ -68,8 +69,8 @@ class Scope:
     def meaning(self, name: str) -> str:
         """Why a name may not be bound; empty if it may."""
         if name == "*":
-            return "binds names that it does not tell"
-        if name.startswith(self.hooks) and name not in HARMLESS:
+            return "binds names that are not written here"
+        if name.startswith(self.hooks) and name not in PLAIN:
             return f"binds {name}, which Python or pytest look for"
         return f"binds {name}, which means something already" if name in self.taken else ""
 
@@ -95,52 +96,64 @@ def check(path: str, old: Module | None, new: Module, fixtures: frozenset[str]) 
         scope = replace(scope, taken=frozenset(meant), shared=True, moved=moved)
     for node, reason in [*compare(old.tree.body if old else [], new.tree.body, scope), *early(old, new)]:
         remedy = LEAVE if reason.startswith("was ") else LISTED
-        yield Finding("T6", path, f"line {node.lineno}: `{ast.unparse(node).splitlines()[0][:80]}` {reason}", remedy)
+        yield Finding("T6", path, f"line {node.lineno}: `{shown(node)}` {reason}", remedy)
+
+
+def shown(node: ast.stmt) -> str:
+    """The first line of a statement, decorators left out."""
+    return next(line for line in ast.unparse(node).splitlines() if not line.startswith("@"))[:80]
 
 
 def compare(old: Sequence[ast.stmt], new: Sequence[ast.stmt], scope: Scope) -> Iterator[Refused]:
-    """What was taken from a body, and what was added that may not be. Functions are compared elsewhere."""
-    lost, added = difference(old, new)
+    """What was taken from a body or changed in it, and what was added that may not be."""
+    kept, lost, added = difference(old, new)
+    here = {shape(node) for node in scope.module.functions.values()}
     for node in lost:
-        if not (isinstance(node, Function) and is_test(node.name)):
+        if not (isinstance(node, Function) and is_test(node.name) and shape(node) in here):
             yield node, "was changed or removed"
     for node in added:
         reason = refusal(node, scope)
         if reason:
             yield node, reason
-    classes = {node.name: node for node in old if isinstance(node, ast.ClassDef)}
-    for node in new:
-        if isinstance(node, ast.ClassDef) and node.name in classes and node not in added:
-            yield from compare_classes(classes[node.name], node, scope)
+    for before, after in kept:
+        if isinstance(before, Function) and isinstance(after, Function) and shape(before) != shape(after):
+            yield after, "was changed"
+        elif isinstance(before, ast.ClassDef) and isinstance(after, ast.ClassDef):
+            yield from compare_classes(before, after, scope)
 
 
 def compare_classes(old: ast.ClassDef, new: ast.ClassDef, scope: Scope) -> Iterator[Refused]:
     if header(old) != header(new):
         yield new, "was given other bases or decorators"
-    if old.bases and difference(old.body, new.body)[1]:
+    if old.bases and difference(old.body, new.body)[2]:
         yield new, "was given something that may replace what it inherits"
     attributes = {node.attr for node in ast.walk(scope.module.tree) if isinstance(node, ast.Attribute)}
     yield from compare(old.body, new.body, scope.inside({*attributes, "__test__"}))
 
 
-def difference(old: Sequence[ast.stmt], new: Sequence[ast.stmt]) -> tuple[list[ast.stmt], list[ast.stmt]]:
-    """(lost, added) statements of a body. Texts do not count, nor does the order of imports; a function or class stays
-    what it is as long as it keeps its name."""
+def difference(
+    old: Sequence[ast.stmt], new: Sequence[ast.stmt]
+) -> tuple[list[tuple[ast.stmt, ast.stmt]], list[ast.stmt], list[ast.stmt]]:
+    """(kept, lost, added) statements of a body. Texts do not count, nor does the order of imports; functions and
+    classes are kept as long as their names are."""
     (imports, before), (other_imports, after) = apart(old), apart(new)
+    kept: list[tuple[ast.stmt, ast.stmt]] = []
     lost = [node for name, node in imports.items() if name not in other_imports]
     added = [node for name, node in other_imports.items() if name not in imports]
     matcher = SequenceMatcher(None, [key(node) for node in before], [key(node) for node in after], autojunk=False)
     for tag, start, end, other_start, other_end in matcher.get_opcodes():
-        if tag != "equal":
+        if tag == "equal":
+            kept += zip(before[start:end], after[other_start:other_end], strict=True)
+        else:
             lost += before[start:end]
             added += after[other_start:other_end]
-    return lost, added
+    return kept, lost, added
 
 
 def apart(body: Sequence[ast.stmt]) -> tuple[dict[str, ast.stmt], list[ast.stmt]]:
     """Imports by what they import, and the other statements in their order."""
     every = list(single(body))
-    imports = {key(node): node for node in every if isinstance(node, Import)}
+    imports: dict[str, ast.stmt] = {key(node): node for node in every if isinstance(node, Import)}
     return imports, [node for node in every if not isinstance(node, Import)]
 
 
@@ -281,16 +294,16 @@ def refused_function(node: ast.FunctionDef | ast.AsyncFunctionDef, scope: Scope)
 def refused_marks(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, scope: Scope) -> str:
     """What is wrong with the decorators of a function or class."""
     for mark in node.decorator_list:
-        text, shown = ast.unparse(called(mark)), f"has the decorator `{ast.unparse(mark)[:60]}`"
+        text, unlisted = ast.unparse(called(mark)), f"may not have the decorator `{ast.unparse(mark)[:60]}`"
         keywords = mark.keywords if isinstance(mark, ast.Call) else []
         fixture = last_name(called(mark)) == "fixture"
         if scope.shared and DECORATORS.get(text) != scope.module.bindings.get(text.split(".")[0], ""):
-            return shown
+            return unlisted
         listed = FIXTURE_WORDS if fixture else CASE_WORDS if scope.shared and text.endswith("parametrize") else ()
         if listed and (any(word.arg not in listed for word in keywords) or len(getattr(mark, "args", [])) > 2):
-            return shown
+            return unlisted
         if fixture and any(getattr(word.value, "value", "") in scope.fixtures | {""} for word in words(mark, "name")):
-            return f"{shown}, which takes the place of another fixture"
+            return f"{unlisted}, which takes the place of another fixture"
         inner = [*getattr(mark, "args", []), *(word.value for word in keywords), *([] if fixture else [called(mark)])]
         if found := when_read(inner, scope.module.modules):
             return changes(found)

@@ -113,7 +113,7 @@ def collected_file(path: str) -> bool:
 
 def shape(function: Function) -> str:
     """A function without its name."""
-    parts = [function.args, *function.body, *function.decorator_list]
+    parts = [function.args, *function.body, *function.decorator_list, *([function.returns] if function.returns else [])]
     return "\n".join(ast.dump(part) for part in parts)
 
 

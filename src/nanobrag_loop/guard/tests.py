@@ -23,7 +23,7 @@ def check(pair: TreePair, config: Config, frozen: bool = False) -> Iterator[Find
     python = [change for change in changes if change.path.endswith(".py")]
     after = [module for change in python if (module := parse(change.path, pair.new_text(change.path)))]
     for change in python:
-        yield from compare_files(change, pair, after, frozen)
+        yield from compare_files(change, pair, after)
     if frozen:
         fixtures = additions.fixture_names(pair, config) if python else frozenset()
         for module in after:
@@ -35,7 +35,7 @@ def check(pair: TreePair, config: Config, frozen: bool = False) -> Iterator[Find
                 yield Finding("T6", change.path, "test data may not change in this route", "leave the file as it is")
 
 
-def compare_files(change: Change, pair: TreePair, after: list[Module], frozen: bool) -> Iterator[Finding]:
+def compare_files(change: Change, pair: TreePair, after: list[Module]) -> Iterator[Finding]:
     path = change.path
     old, new = parse(path, pair.old_text(path)), next((module for module in after if module.path == path), None)
     if new is None and change.new is not None:
@@ -53,8 +53,6 @@ def compare_files(change: Change, pair: TreePair, after: list[Module], frozen: b
             continue
         module, other = found
         yield from compare(path, name, (function, old), (other, module))
-        if frozen and shape(function) != shape(other):
-            yield Finding("T6", path, f"{name} was changed", "leave existing tests as they are in this route")
 
 
 def counterpart(
