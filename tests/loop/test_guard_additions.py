@@ -335,7 +335,9 @@ FREE = {
         "import pytest\nfrom toy import add\n", "from math import pi\n\nfrom toy import TABLE, add\nimport pytest\n"),
     "another text": toy('"""The toy."""', '"""The toy, in words."""'),
     "a test by another name": toy("def test_many", "def test_numbers"),
-    "a method of a helper": toy("    edge = 1", "    edge = 1\n\n    def surface(self):\n        return 6"),
+    "a method of a helper, and its test": {
+        TOY: BASE[TOY].replace("    edge = 1", "    edge = 1\n\n    def surface(self):\n        return 6")
+             + "\n\ndef test_surface():\n    assert Cell().surface() == 6\n"},
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 
@@ -50,21 +50,23 @@ Refused = tuple[ast.stmt, str]
 
 @dataclass(frozen=True)
 class Scope:
-    """Where statements are added. taken: names that mean something already; hooks: beginnings of names that Python or
-    pytest look for; shared: existing tests run with it; moved: bodies of tests that were there under another name."""
+    """Where statements are added. taken: names that mean something already; attributes: those that do in a class;
+    hooks: beginnings of names that Python or pytest look for; shared: existing tests run with it; moved: tests that
+    were there, under whatever name."""
 
     module: Module
     fixtures: frozenset[str]
     taken: frozenset[str] = frozenset()
+    attributes: frozenset[str] = frozenset()
     hooks: tuple[str, ...] = ()
     shared: bool = False
     moved: frozenset[str] = frozenset()
 
-    def inside(self, taken: Iterable[str] = ()) -> Scope:
-        """The body of a class: a new one, or one that has the names `taken`."""
-        if not taken:
+    def inside(self, new: bool) -> Scope:
+        """The body of a class; a new one has its names to itself."""
+        if new:
             return replace(self, taken=frozenset(), hooks=(), shared=False)
-        return replace(self, taken=self.taken | frozenset(taken))
+        return replace(self, taken=self.taken | self.attributes)
 
     def meaning(self, name: str) -> str:
         """Why a name may not be bound; empty if it may."""
@@ -91,9 +93,12 @@ def check(path: str, old: Module | None, new: Module, fixtures: frozenset[str]) 
     """Findings on one file. fixtures: names that are taken by fixtures anywhere."""
     scope = Scope(new, fixtures, hooks=(*HOOKS, "__"))
     if old or path.rpartition("/")[2] == "conftest.py":
-        meant = {*dir(builtins), *RUN_AROUND_TESTS, "pytestmark", *fixtures, *(identifiers(old.tree) if old else ())}
-        moved = frozenset(shape(node) for name, node in old.functions.items() if is_test(name)) if old else frozenset()
-        scope = replace(scope, taken=frozenset(meant), shared=True, moved=moved)
+        meant = fixtures.union(dir(builtins), RUN_AROUND_TESTS, ["pytestmark"])
+        scope = replace(scope, taken=meant, shared=True)
+    if old:
+        attributes = frozenset(node.attr for node in ast.walk(old.tree) if isinstance(node, ast.Attribute))
+        moved = frozenset(shape(node) for name, node in old.functions.items() if is_test(name))
+        scope = replace(scope, taken=scope.taken.union(identifiers(old.tree)), attributes=attributes, moved=moved)
     for node, reason in [*compare(old.tree.body if old else [], new.tree.body, scope), *early(old, new)]:
         remedy = LEAVE if reason.startswith("was ") else LISTED
         yield Finding("T6", path, f"line {node.lineno}: `{shown(node)}` {reason}", remedy)
@@ -127,8 +132,7 @@ def compare_classes(old: ast.ClassDef, new: ast.ClassDef, scope: Scope) -> Itera
         yield new, "was given other bases or decorators"
     if old.bases and difference(old.body, new.body)[2]:
         yield new, "was given something that may replace what it inherits"
-    attributes = {node.attr for node in ast.walk(scope.module.tree) if isinstance(node, ast.Attribute)}
-    yield from compare(old.body, new.body, scope.inside({*attributes, "__test__"}))
+    yield from compare(old.body, new.body, scope.inside(new=False))
 
 
 def difference(
@@ -276,7 +280,7 @@ def refused_class(node: ast.ClassDef, scope: Scope) -> str:
     if node.keywords:
         return "is made by something other than `type`"
     reason = refused_marks(node, scope) or changes(when_read(node.bases, scope.module.modules))
-    within = scope.inside()
+    within = scope.inside(new=True)
     return reason or next((reason for inner in single(node.body) if (reason := refusal(inner, within))), "")
 
 
