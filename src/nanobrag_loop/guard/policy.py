@@ -74,7 +74,8 @@ def gate_programs(pair: TreePair) -> Iterator[Finding]:
         beside = next((folders[folder] for folder in folders if change.path.startswith(folder)), None)
         program = next((path for path in programs if below(change.path, with_packages([path]))), None)
         if program:
-            message = f"is run by the gate {programs[program]}, or imported in place of {program}"
+            what = "is" if change.path == program else f"would be imported in place of {program},"
+            message = f"{what} run by the gate {programs[program]}"
             yield Finding("P1", change.path, message, "leave it to a person")
         elif change.old and beside:
             message = f"lies beside {beside}, which the gate {programs[beside]} runs"
