@@ -14,13 +14,14 @@ from fake_agent_repo import FAST_GATES, FILES, GATES, ITEM, make_toy
 from trees import As, make_trees
 
 from nanobrag_loop import runs
-from nanobrag_loop.config import Config
+from nanobrag_loop.config import Config, RolePolicy
 from nanobrag_loop.guard.check import check
 
 TOY, TEST, MEASURE = "src/toy.py", "tests/test_toy.py", "scripts/measure.py"
 FAKE = "def add(a, b):\n    return a + b\n\n\ndef scale(a):\n    return a * 2\n"
 LINK = "../scripts/measure.py"
 UNFROZEN = replace(Config(), tests=replace(Config().tests, frozen_in=()))
+DENYING = replace(UNFROZEN, policy={"engineer": RolePolicy(("src/", "tests/"), ("src/pack/compare.py",))})
 CASES = """\
 import pytest
 
@@ -40,7 +41,8 @@ NAMED = "tests/test_cases.py"
 CONFIGURED = FILES | {
     "plans/gates.yaml": GATES, "pyproject.toml": '[tool.pytest.ini_options]\naddopts = "--strict-markers"\n',
     "Makefile": "all:\n\tmake real\n", ".gitattributes": "docs/fix_plan.md merge=fixplan\n", ".ci/run": "make test\n",
-    NAMED: CASES, "scripts/clock.py": "NOW = 0\n",
+    NAMED: CASES, "scripts/clock.py": "NOW = 0\n", "src/pack/__init__.py": "", "src/pack/compare.py": "LIMIT = 1\n",
+    "src/pack/io/__init__.py": "", "tests/forms.py": "EDGES = 4\n", "tests/deep/angles.py": "RIGHT = 90\n",
 }  # fmt: skip
 
 
@@ -101,6 +103,20 @@ TRICKS = {
     "a module beside the program of a gate": ({"scripts/toy.py": FAKE}, {"P9"}),
     "a module beside the tests": ({"tests/toy.py": FAKE}, {"P9"}),
     "a package beside the tests": ({"tests/toy/__init__.py": FAKE}, {"P9"}),
+    "a package in place of a module of the product": (
+        {"src/pack/compare/__init__.py": "LIMIT = 9\n", "src/pack/compare/more.py": "\n"}, {"P9"}),
+    "a package in place of a helper of the tests": ({"tests/forms/__init__.py": "EDGES = 3\n"}, {"P9"}),
+    "a package in place of a test": ({"tests/test_toy/__init__.py": "\n"}, {"P9"}),
+    "a package in place of what the program of a gate imports": ({"scripts/clock/__init__.py": "NOW = 1\n"}, {"P9"}),
+    "a package in place of the program of a gate": ({"scripts/measure/__init__.py": "\n"}, {"P1", "P9"}),
+    "a module beside a package": ({"src/pack/io.py": "\n"}, {"P9"}),
+    "a module beside a folder of modules": ({"tests/deep.py": "\n"}, {"P9"}),
+    "a helper of the same name in another folder": ({"tests/wide/angles.py": "RIGHT = 91\n"}, {"P9"}),
+    "a module of an older name that goes": ({"src/toy.py": None, "tests/toy.py": FAKE}, {"P9"}),
+    "a folder of programs made a package": (
+        {"scripts/__init__.py": "", "scripts/json.py": "def dump(*_):\n    pass\n"}, {"P9"}),
+    "compiled code in place of a module": ({"src/pack/compare.cpython-312-x86_64-linux-gnu.so": "x"}, {"P3"}),
+    "compiled code of another kind": ({"src/pack/compare.abi3.so": "x", "src/pack/compare.pyc": "x"}, {"P3"}),
     "a module of the standard library": ({"tests/json.py": "\n"}, {"P9"}),
     "an installed module": ({"src/pytest.py": "\n"}, {"P9"}),
     "an installed package": ({"src/yaml/__init__.py": "\n"}, {"P9"}),
@@ -171,6 +187,14 @@ def test_trick(trees, name):
     assert all(finding.remedy for finding in found)
 
 
+@pytest.mark.parametrize("old", [None, "LIMIT = 1\n"])
+def test_what_a_role_may_not_write_covers_a_package_in_its_place(trees, old):
+    """Also where the module goes in the same change, which is its deletion."""
+    pair = trees.pair({"src/pack/compare.py": old, "src/pack/compare/__init__.py": "LIMIT = 9\n"})
+    refused = {finding.path for finding in check(pair, DENYING, "engineer", "main") if finding.code == "P1"}
+    assert refused == {"src/pack/compare/__init__.py", *(() if old else ("src/pack/compare.py",))}
+
+
 @pytest.mark.parametrize("route", ["debug", "main"])
 def test_existing_tests_are_frozen_on_every_route(trees, route):
     """The value that is compared may be made from something else, although the comparison stays as it is."""
@@ -182,7 +206,11 @@ def test_existing_tests_are_frozen_on_every_route(trees, route):
 
 LAWFUL = {
     "a mended product": edited(TOY, " + 0.5", ""),
-    "a module of a package": {"src/pack/__init__.py": "\n", "src/pack/json.py": "import json\n\nX = json.dumps(1)\n"},
+    "a module of a package": {"src/pack/json.py": "import json\n\nX = json.dumps(1)\n"},
+    "a module of a new package": {"src/box/__init__.py": "\n", "src/box/json.py": "import json\n\nX = json.dumps(1)\n"},
+    "a module that becomes a package": {
+        "src/pack/compare.py": None, "src/pack/compare/__init__.py": "LIMIT = 1\n", "src/pack/compare/more.py": "\n"},
+    "a package that becomes a module": {"src/pack/io/__init__.py": None, "src/pack/io.py": "\n"},
     "a new test with fixtures": {
         "tests/test_more.py": "import pytest\nfrom toy import add\n\nCASES = [1, 2]\n\n\n@pytest.fixture\ndef one():\n"
                               "    return CASES[0]\n\n\ndef test_one(one):\n    assert add(one, 0) == 1\n"},

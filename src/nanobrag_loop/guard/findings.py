@@ -22,7 +22,7 @@ TEST_RULES = {
     "T3": "a skip or xfail was added",
     "T4": "a bound was loosened",
     "T5": "the expression of a bound was replaced",
-    "T6": "a frozen test was changed",
+    "T6": "a frozen test was changed, or what would act on it was added",
     "T7": "reference data differ from their manifest",
     "T8": "the options of pytest were relaxed",
     "T9": "a gate or a specified threshold was lowered",

@@ -10,7 +10,8 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 
 from nanobrag_loop.gitio import Change, TreePair
 from nanobrag_loop.guard.findings import Finding
@@ -26,7 +27,7 @@ PLAIN = "use a plain name in ASCII, and plain text"
 def check(pair: TreePair) -> Iterator[Finding]:
     """P3 and P9 on everything that was added or changed."""
     spelt = Counter(path.casefold() for path in pair.after)
-    own = {path.split("/")[1].removesuffix(".py") for path in pair.before if path.startswith("src/")}
+    present = Modules(pair)
     for change in pair.changes:
         if change.new is None:
             continue
@@ -41,10 +42,9 @@ def check(pair: TreePair) -> Iterator[Finding]:
             if any(part.casefold().endswith(INSTALLED_FOLDERS) for part in change.path.split("/")):
                 message = "would be read as an installed package, whose plugins every test run loads"
                 yield Finding("P9", change.path, message, "leave it out")
-            name = module(change.path, pair)
-            if name and replaces(name, own, change.path):
-                message = f"would be imported in place of another module {name!r}"
-                yield Finding("P9", change.path, message, "choose a name that no module has")
+            other = present.replaced_by(change.path)
+            if other:
+                yield Finding("P9", change.path, f"would be imported in place of {other}", "choose a name that is free")
 
 
 def turned(change: Change, pair: TreePair) -> bool:
@@ -64,25 +64,78 @@ def disguise(path: str, spelt: Counter[str]) -> str:
     return "differs from another path by case only" if spelt[path.casefold()] > 1 else ""
 
 
-def module(path: str, pair: TreePair) -> str:
-    """The top-level module that a new file makes, if its folder comes into Python's path; empty for a module of a
-    package."""
-    folder, _, file = path.rpartition("/")
-    if not file.endswith(".py"):
-        return ""
-    name = file.removesuffix(".py")
-    if name == "__init__":
-        folder, _, name = folder.rpartition("/")
-    return "" if f"{folder}/__init__.py" in pair.after else name
+@dataclass(frozen=True)
+class Modules:
+    """What can be imported in the first tree. Compiled modules are not tracked at all (P3)."""
+
+    pair: TreePair
+
+    @cached_property
+    def files(self) -> set[str]:
+        """The modules of the first tree that stay, by their path without the ending."""
+        return {stem(path) for path in self.pair.before.keys() & self.pair.after.keys() if path.endswith(".py")}
+
+    @cached_property
+    def folders(self) -> set[str]:
+        """Folders that hold modules in the first tree, themselves or further down."""
+        return {folder for path in self.pair.before if path.endswith(".py") for folder in above(path)}
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """The modules that are imported by their name alone, each with its file."""
+        return {name: f"{file}.py" for file in sorted(self.files) if (name := self.name(file))}
+
+    @cached_property
+    def product(self) -> set[str]:
+        """Names that the product has, or had before the change."""
+        return {path.split("/")[1].removesuffix(".py") for path in self.pair.before if path.startswith("src/")}
+
+    def replaced_by(self, path: str) -> str:
+        """What a new file would be imported in place of; empty if it replaces nothing."""
+        return (self.beside(path) or self.elsewhere(path)) if path.endswith(".py") else ""
+
+    def beside(self, path: str) -> str:
+        """Of a package and a module of the same name in the same folder Python imports the package. The module may
+        become a package: it goes in the same change then."""
+        for folder in above(path):
+            if folder in self.files and f"{folder}/__init__" not in self.files:
+                return f"{folder}.py"
+        within = f"{stem(path)}/"
+        return within if any(file.startswith(within) for file in self.files) else ""
+
+    def elsewhere(self, path: str) -> str:
+        """Whichever folder comes first in Python's path decides among modules of one name."""
+        name = self.name(stem(path))
+        if not name:
+            return ""
+        if name in IMPORTED_AT_START:
+            return f"the module {name!r} that Python imports at its start"
+        if name in NEVER_A_MODULE or name.startswith("test_"):
+            return ""
+        if name in sys.stdlib_module_names or installed(name):
+            return f"the installed module {name!r}"
+        if name in self.product and not path.startswith("src/"):
+            return f"the product's {name!r}"
+        return self.names.get(name, "")
+
+    def name(self, file: str) -> str:
+        """The module that a file makes, given without its ending, if its folder comes into Python's path; empty for a
+        module of a package. What is added to a folder of modules does not make it a package."""
+        folder, _, name = file.rpartition("/")
+        if name == "__init__":
+            folder, _, name = folder.rpartition("/")
+        tree = self.pair.before if folder in self.folders else self.pair.after
+        return "" if f"{folder}/__init__.py" in tree else name
 
 
-def replaces(name: str, own: set[str], path: str) -> bool:
-    """Whether a module of this name is there already: the product's, Python's, or an installed one."""
-    if name in IMPORTED_AT_START:
-        return True
-    if name in NEVER_A_MODULE or name.startswith("test_"):
-        return False
-    return name in sys.stdlib_module_names or (name in own and not path.startswith("src/")) or installed(name)
+def stem(path: str) -> str:
+    return path.removesuffix(".py")
+
+
+def above(path: str) -> list[str]:
+    """Every folder above a path, without the slash at the end."""
+    parts = path.split("/")
+    return ["/".join(parts[:n]) for n in range(1, len(parts))]
 
 
 @cache

@@ -6,22 +6,23 @@ and after an agent run; the runner finds them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import PurePosixPath
 
 from nanobrag_loop import gates
 from nanobrag_loop.config import Config
 from nanobrag_loop.errors import ConfigError
 from nanobrag_loop.gitio import TreePair
-from nanobrag_loop.guard import names, tests
+from nanobrag_loop.guard import names
 from nanobrag_loop.guard.assets import below
 from nanobrag_loop.guard.findings import Finding
+from nanobrag_loop.guard.testfile import collected_file
 from nanobrag_loop.ledger import model
 from nanobrag_loop.ledger.cst import MARKER, Document
 
 FORBIDDEN_SUFFIXES = (
-    ".pyc", ".pyo", ".so", ".o", ".a", ".exe", ".dll", ".dylib", ".whl", ".zip", ".gz", ".tar", ".xz", ".7z", ".pkl",
-    ".pickle", ".pt", ".pth", ".db", ".sqlite", ".swp", ".orig", ".rej",
+    ".pyc", ".pyo", ".pyd", ".so", ".o", ".a", ".exe", ".dll", ".dylib", ".whl", ".zip", ".gz", ".tar", ".xz", ".7z",
+    ".pkl", ".pickle", ".pt", ".pth", ".db", ".sqlite", ".swp", ".orig", ".rej",
 )  # fmt: skip
 FORBIDDEN_FOLDERS = (
     "__pycache__", ".venv", "venv", "node_modules", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis",
@@ -43,13 +44,18 @@ def check(pair: TreePair, config: Config, role: str | None = None) -> Iterator[F
 
 def outside(pair: TreePair, config: Config, role: str) -> Iterator[Finding]:
     policy = config.policy.get(role)
-    allowed, denied = (policy.write, policy.deny) if policy else ((), ())
+    allowed, denied = (policy.write, with_packages(policy.deny)) if policy else ((), [])
     for change in pair.changes:
         if below(change.path, denied):
             yield Finding("P1", change.path, f"role {role} may not write here", "leave it to the tool or a person")
         elif not below(change.path, allowed):
             listed = ", ".join(allowed) or "nothing"
             yield Finding("P1", change.path, f"role {role} may write {listed}", "leave it to a person")
+
+
+def with_packages(paths: Collection[str]) -> list[str]:
+    """The paths, and for each module the folder of a package that would be imported in its place."""
+    return [*paths, *(f"{path.removesuffix('.py')}/" for path in paths if path.endswith(".py"))]
 
 
 def gate_programs(pair: TreePair) -> Iterator[Finding]:
@@ -62,12 +68,14 @@ def gate_programs(pair: TreePair) -> Iterator[Finding]:
     every = [*book.shared.values(), *(gate for own in book.items.values() for gate in own)]
     run = {str(word): gate.id for gate in every for key in ("argv", "run") for word in gate.options.get(key) or ()}
     programs = {path: gate for path, gate in run.items() if path in pair.before and path.endswith(".py")}
-    programs = {path: gate for path, gate in programs.items() if not tests.collected_file(path)}
+    programs = {path: gate for path, gate in programs.items() if not collected_file(path)}
     folders = {f"{path.rpartition('/')[0]}/": path for path in programs if "/" in path}
     for change in pair.changes:
         beside = next((folders[folder] for folder in folders if change.path.startswith(folder)), None)
-        if change.old and change.path in programs:
-            message = f"is run by the gate {programs[change.path]}"
+        program = next((path for path in programs if below(change.path, with_packages([path]))), None)
+        if program:
+            what = "is" if change.path == program else f"would be imported in place of {program},"
+            message = f"{what} run by the gate {programs[program]}"
             yield Finding("P1", change.path, message, "leave it to a person")
         elif change.old and beside:
             message = f"lies beside {beside}, which the gate {programs[beside]} runs"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from nanobrag_loop.config import Config
 from nanobrag_loop.gitio import TreePair
@@ -49,7 +49,7 @@ def suspicious(text: str | None) -> Iterator[str]:
             yield from (f"imports {name}" for name in wanted if name.split(".")[0] in TEST_TOOLS)
         elif isinstance(node, Function) and node.name.startswith("pytest_"):
             yield f"defines {node.name}, a hook of the test tool"
-        yield from patches(node, names)
+        yield from (f"changes `{target}` of an imported module" for target in patched(node, names))
 
 
 def modules(tree: ast.Module) -> set[str]:
@@ -58,18 +58,18 @@ def modules(tree: ast.Module) -> set[str]:
     return {(name.asname or name.name).split(".")[0] for name in found}
 
 
-def patches(node: ast.AST, names: set[str]) -> Iterator[str]:
-    """Assignments to what an imported module holds, plain or by `setattr`."""
+def patched(node: ast.AST, names: Collection[str]) -> Iterator[str]:
+    """What is assigned to or deleted, plainly or by `setattr`, of things that were imported under one of the names."""
     targets: list[ast.expr] = []
-    if isinstance(node, ast.Assign):
+    if isinstance(node, ast.Assign | ast.Delete):
         targets = node.targets
     elif isinstance(node, ast.AugAssign | ast.AnnAssign):
         targets = [node.target]
-    elif isinstance(node, ast.Call) and ast.unparse(node.func) == "setattr":
+    elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("setattr", "delattr"):
         targets = [ast.Attribute(value, "…") for value in node.args[:1]]
     for target in targets:
         if isinstance(target, ast.Attribute | ast.Subscript) and root_name(target) in names:
-            yield f"changes `{ast.unparse(target)}` of an imported module"
+            yield ast.unparse(target)
 
 
 def root_name(node: ast.expr) -> str:

@@ -5,126 +5,14 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
 
 from nanobrag_loop.config import Config
 from nanobrag_loop.gitio import Change, TreePair
-from nanobrag_loop.guard import product, thresholds
-from nanobrag_loop.guard.assertions import Assertion, Function, assertions, cases, constants, early_returns, skips
+from nanobrag_loop.guard import additions, product, thresholds
+from nanobrag_loop.guard.assertions import Assertion, Function, assertions, cases, early_returns, skips
 from nanobrag_loop.guard.assets import below
 from nanobrag_loop.guard.findings import Finding
-
-HOOKS = ("pytest_", "collect_ignore")
-
-
-@dataclass(frozen=True)
-class Module:
-    """A parsed test file."""
-
-    path: str
-    tree: ast.Module
-
-    @cached_property
-    def functions(self) -> dict[str, Function]:
-        """Functions and methods by their qualified names."""
-        return {name: node for name, node in walk(self.tree, "") if isinstance(node, Function)}
-
-    @cached_property
-    def names(self) -> dict[str, float]:
-        plain = [node for node in self.tree.body if isinstance(node, ast.Assign | ast.AnnAssign)]
-        return constants(plain, {})
-
-    @cached_property
-    def lists(self) -> dict[str, ast.expr]:
-        """What is assigned to each name of the module, on its first level."""
-        found: dict[str, ast.expr] = {}
-        for node in self.tree.body:
-            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-            value = getattr(node, "value", None)
-            found |= {name.id: value for name in targets if isinstance(name, ast.Name) and value is not None}
-        return found
-
-    @cached_property
-    def loose(self) -> Counter[str]:
-        """Statements outside functions, imports left out."""
-        return Counter(
-            f"{name}: {ast.unparse(node)}"
-            for name, node in walk(self.tree, "")
-            if not isinstance(node, Function | ast.ClassDef | ast.Import | ast.ImportFrom | ast.Expr)
-        )
-
-    @cached_property
-    def bindings(self) -> dict[str, str]:
-        """Names of the module and the package that each is imported from; empty for what is defined here."""
-        found: dict[str, str] = {}
-        for node in self.tree.body:
-            if isinstance(node, ast.ImportFrom):
-                package = "." if node.level else (node.module or "").split(".")[0]
-                found |= {name.asname or name.name: package for name in node.names}
-            elif isinstance(node, ast.Import):
-                found |= {(name.asname or name.name).split(".")[0]: name.name.split(".")[0] for name in node.names}
-            elif isinstance(node, Function | ast.ClassDef):
-                found[node.name] = ""
-            elif isinstance(node, ast.Assign):
-                found |= {target.id: "" for target in node.targets if isinstance(target, ast.Name)}
-        return found
-
-    @cached_property
-    def marks(self) -> list[str]:
-        """Skips outside functions: module marks, module-level calls, decorators of classes."""
-        outer = [node for _, node in walk(self.tree, "") if not isinstance(node, Function | ast.ClassDef)]
-        classes = [node for _, node in walk(self.tree, "") if isinstance(node, ast.ClassDef)]
-        return skips([*outer, *(mark for node in classes for mark in node.decorator_list)]) + self.unset
-
-    @property
-    def unset(self) -> list[str]:
-        """Statements outside functions that take a test out of collection: `del test_a`, `test_a = 1`, `__test__`."""
-        found = []
-        for _, node in walk(self.tree, ""):
-            names = {getattr(target, "id", "") for target in getattr(node, "targets", [])}
-            if isinstance(node, ast.Assign | ast.Delete) and any(is_test(name) or name == "__test__" for name in names):
-                found.append(ast.unparse(node))
-        return found
-
-
-def walk(node: ast.Module | ast.ClassDef, prefix: str) -> Iterator[tuple[str, ast.stmt]]:
-    """Statements of a module and its classes, with qualified names; functions are not entered."""
-    for child in node.body:
-        name = f"{prefix}{getattr(child, 'name', '')}"
-        yield name, child
-        if isinstance(child, ast.ClassDef):
-            yield from walk(child, f"{name}.")
-
-
-def is_test(name: str) -> bool:
-    return name.rpartition(".")[2].startswith("test")
-
-
-def collected(path: str, name: str) -> bool:
-    """Whether pytest takes a function for a test, by the names of its file, classes and itself."""
-    *classes, last = name.split(".")
-    return collected_file(path) and last.startswith("test") and all(part.startswith("Test") for part in classes)
-
-
-def collected_file(path: str) -> bool:
-    file = path.rpartition("/")[2]
-    return file.startswith("test_") or file.endswith("_test.py")
-
-
-def shape(function: Function) -> str:
-    """A function without its name."""
-    parts = [function.args, *function.body, *function.decorator_list]
-    return "\n".join(ast.dump(part) for part in parts)
-
-
-def parse(path: str, text: str | None) -> Module | None:
-    if text is None:
-        return None
-    try:
-        return Module(path, ast.parse(text))
-    except (SyntaxError, ValueError, RecursionError):
-        return None
+from nanobrag_loop.guard.testfile import HOOKS, Module, collected, is_test, parse, shape, walk
 
 
 def check(pair: TreePair, config: Config, frozen: bool = False) -> Iterator[Finding]:
@@ -135,14 +23,19 @@ def check(pair: TreePair, config: Config, frozen: bool = False) -> Iterator[Find
     python = [change for change in changes if change.path.endswith(".py")]
     after = [module for change in python if (module := parse(change.path, pair.new_text(change.path)))]
     for change in python:
-        yield from compare_files(change, pair, after, frozen)
+        yield from compare_files(change, pair, after)
     if frozen:
+        fixtures = additions.fixture_names(pair, config) if python else frozenset()
+        for module in after:
+            yield from additions.check(module.path, parse(module.path, pair.old_text(module.path)), module, fixtures)
         for change in changes:
-            if change.old and not change.path.endswith(".py"):
+            if change.old and not change.new:
+                yield Finding("T6", change.path, "existing test files stay in this route", "put the file back")
+            elif change.old and not change.path.endswith(".py"):
                 yield Finding("T6", change.path, "test data may not change in this route", "leave the file as it is")
 
 
-def compare_files(change: Change, pair: TreePair, after: list[Module], frozen: bool) -> Iterator[Finding]:
+def compare_files(change: Change, pair: TreePair, after: list[Module]) -> Iterator[Finding]:
     path = change.path
     old, new = parse(path, pair.old_text(path)), next((module for module in after if module.path == path), None)
     if new is None and change.new is not None:
@@ -157,17 +50,9 @@ def compare_files(change: Change, pair: TreePair, after: list[Module], frozen: b
         if found is None:
             if collected(path, name) and not (new is None and change.new is not None):
                 yield Finding("T1", path, f"{name} was removed", "put the test back, or add it where it belongs now")
-            elif frozen and new is not None:
-                yield Finding("T6", path, f"{name} was removed", "leave existing test code as it is in this route")
             continue
         module, other = found
         yield from compare(path, name, (function, old), (other, module))
-        if frozen and shape(function) != shape(other):
-            yield Finding("T6", path, f"{name} was changed", "leave existing tests as they are in this route")
-    if frozen and new is not None:
-        for statement in (old.loose - new.loose).elements():
-            shown = statement.partition(": ")[2].split("\n", 1)[0][:80]
-            yield Finding("T6", path, f"`{shown}` was changed", "leave existing test code as it is in this route")
 
 
 def counterpart(
@@ -263,7 +148,8 @@ def everywhere(path: str, old: Module | None, new: Module | None) -> Iterator[Fi
     def own(module: Module | None) -> dict[str, str]:
         named = {}
         for name, node in walk(module.tree, "") if module else ():
-            targets = [ast.unparse(target) for target in getattr(node, "targets", [])]
+            given = [part for target in getattr(node, "targets", []) for part in getattr(target, "elts", [target])]
+            targets = [ast.unparse(part) for part in given]
             if acts_everywhere(node) or name.startswith(HOOKS):
                 named[name] = ast.dump(node)
             for call in calls(node):
