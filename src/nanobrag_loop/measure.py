@@ -18,9 +18,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nanobrag_loop.agents import process
-from nanobrag_loop.gates import ERROR, FAIL, OPERATORS, PASS, UNAVAILABLE, Gate, GateBook, GateResult, finite
+from nanobrag_loop.gates import ERROR, FAIL, OPERATORS, PASS, UNAVAILABLE, Gate, GateBook, GateResult
 from nanobrag_loop.manifest import sha256_file
 from nanobrag_loop.runs import state_folder, write_atomic
+from nanobrag_loop.typed import finite
 
 UNAVAILABLE_EXIT = 77
 SAYS_UNAVAILABLE = "the command says that it cannot run here (exit code 77)"
