@@ -56,7 +56,10 @@ def gate_facts(
     states = {(record.item, result.gate): result.state for record in known for result in record.gates}
     found = {}
     for item, own in book.items.items():
-        found[item] = tuple(GateFact(gate.criterion, numbers(gate), states.get((item, gate.id), "")) for gate in own)
+        found[item] = tuple(
+            GateFact(gate.criterion, numbers(gate), states.get((item, gate.id), ""), gate.options.get("op", ""))
+            for gate in own
+        )
     return found
 
 
