@@ -104,6 +104,13 @@ def test_the_preflight_names_a_broken_prompt_and_goes_on(toy, written):
     assert "prompt main.md" in done.stdout
 
 
+def test_a_name_that_is_no_text_is_shown(toy, written):
+    written("docs/index.md", b"# Index\n\n- [Rules](../CLAUDE.md)\n- [A](a\xff.md)\n")
+    written("docs/a\udcff.md", b"x\n")
+    done = toy.loop("assets", "list", env={"PYTHONIOENCODING": "utf-8:strict"})
+    assert "docs/a\\udcff.md" in done.stdout
+
+
 READERS = ("ledger lint", f"gates history {ITEM}", "prompt render", "run --role supervisor", "report")
 
 
