@@ -67,6 +67,8 @@ def drop_output() -> None:
 def dispatch(args: argparse.Namespace) -> int:
     from nanobrag_loop import config, gitio
 
+    if sys.stdout is not None:
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no text, as on stderr
     args.index_file = gitio.clean_environment()
     root = gitio.top_level(Path.cwd())
     code = args.handler(args, root, config.load(root))

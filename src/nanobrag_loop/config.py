@@ -9,6 +9,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 import yaml
 
 from nanobrag_loop.errors import ConfigError
+from nanobrag_loop.strictyaml import Loader, mistakes, shown
+from nanobrag_loop.typed import finite
 
 CONFIG_FILE = "plans/loop.yaml"
 
@@ -189,25 +191,16 @@ def load(root: Path) -> Config:
 
 def parse(text: str, where: str = CONFIG_FILE) -> Config:
     """Read and check settings; `ConfigError` names file, line and key of the first mistake."""
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{where}:{mark.line + 1}" if mark else where
-        raise ConfigError(f"{place}: {getattr(error, 'problem', None) or error}") from None
-    except RecursionError:
-        raise ConfigError(f"{where}: an alias that holds itself, or nested too deeply") from None
-    if node is None:
-        return Config()
-    pairs = _pairs(node, where, "the file")
-    if "schema" not in pairs:
-        raise ConfigError(f"{where}: expected `schema: 1`")
-    if "policy" in pairs:
-        _lift_harness(pairs["policy"], node, where)
-    try:
+    with mistakes(text, where):
+        node = yaml.compose(text, Loader=Loader)
+        if node is None:
+            return Config()
+        pairs = _pairs(node, where, "the file")
+        if "schema" not in pairs:
+            raise ConfigError(f"{where}: expected `schema: 1`")
+        if "policy" in pairs:
+            _lift_harness(pairs["policy"], node, where)
         return _whole(_build(Config, node, Config(), where, ""), where)
-    except (RecursionError, yaml.YAMLError):
-        raise ConfigError(f"{where}: an alias that holds itself, or nested too deeply") from None
 
 
 def _whole(config: Config, where: str) -> Config:
@@ -215,7 +208,8 @@ def _whole(config: Config, where: str) -> Config:
     prompts = config.roles["engineer"].prompts
     for number, rule in enumerate(config.routes, 1):
         names = rule.get("allow") if isinstance(rule, dict) else None
-        if not isinstance(names, tuple) or not isinstance(rule.get("when"), str) or set(rule) != {"when", "allow"}:
+        listed = isinstance(names, tuple) and all(isinstance(name, str) for name in names)
+        if not listed or not isinstance(rule.get("when"), str) or set(rule) != {"when", "allow"}:
             raise ConfigError(f"{where}: routes[{number}]: expected `when` and a list `allow`, got {rule!r}")
         lacking = next((name for name in names if name not in prompts), None)
         if lacking is not None:
@@ -238,7 +232,7 @@ def _lift_harness(policy: yaml.Node, top: yaml.Node, where: str) -> None:
 def _pairs(node: yaml.Node, where: str, name: str) -> dict[str, yaml.Node]:
     """A mapping's values by key; a repeated key is an error."""
     if not isinstance(node, yaml.MappingNode):
-        raise ConfigError(f"{_place(node, where)}: {name}: expected a mapping, got {_shown(node)}")
+        raise ConfigError(f"{_place(node, where)}: {name}: expected a mapping, got {shown(node)}")
     pairs: dict[str, yaml.Node] = {}
     for key, value in node.value:
         if key.value in pairs:
@@ -262,7 +256,7 @@ def _build(kind: Any, node: yaml.Node, default: Any, where: str, name: str) -> A
         return {**before, **built} if is_dataclass(value_kind) else built
     if origin is tuple:
         if not isinstance(node, yaml.SequenceNode):
-            raise ConfigError(f"{_place(node, where)}: {name}: expected a list, got {_shown(node)}")
+            raise ConfigError(f"{_place(node, where)}: {name}: expected a list, got {shown(node)}")
         return tuple(_build(arguments[0], entry, None, where, f"{name}[{n}]") for n, entry in enumerate(node.value, 1))
     return _scalar(kind, node, where, name)
 
@@ -285,23 +279,18 @@ def _build_record(kind: Any, node: yaml.Node, default: Any, where: str, name: st
 
 
 def _scalar(kind: Any, node: yaml.Node, where: str, name: str) -> Any:
-    value = yaml.SafeLoader("").construct_object(node, deep=True)
+    value = Loader("").construct_object(node, deep=True)
     if kind is Any:
         return tuple(value) if isinstance(value, list) else value
     fits = isinstance(value, (int, float) if kind is float else kind)
     if not fits or (isinstance(value, bool) and kind is not bool):
         expected = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}[kind]
-        raise ConfigError(f"{_place(node, where)}: {name}: expected {expected}, got {_shown(node)}")
-    if kind in (int, float) and value < 0:
-        raise ConfigError(f"{_place(node, where)}: {name}: expected no negative number, got {value}")
+        raise ConfigError(f"{_place(node, where)}: {name}: expected {expected}, got {shown(node)}")
+    if kind in (int, float) and (finite(value) is None or value < 0):
+        expected = "no negative number, and a finite one"
+        raise ConfigError(f"{_place(node, where)}: {name}: expected {expected}, got {shown(node)}")
     return value
 
 
 def _place(node: yaml.Node, where: str) -> str:
     return f"{where}:{node.start_mark.line + 1}"
-
-
-def _shown(node: yaml.Node) -> str:
-    if isinstance(node, yaml.ScalarNode):
-        return repr(node.value)
-    return "a mapping" if isinstance(node, yaml.MappingNode) else "a list"

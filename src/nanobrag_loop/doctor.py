@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from nanobrag_loop import gates, gitio, preparation, prompts, runs, sync
 from nanobrag_loop.config import Config
-from nanobrag_loop.errors import LoopError
+from nanobrag_loop.errors import ConfigError, LoopError
 from nanobrag_loop.preparation import Base
 
 PASS, WARN, FAIL = "pass", "warn", "fail"
@@ -94,15 +94,19 @@ def documents(root: Path, config: Config) -> Iterator[Check]:
     yield Check("parity", PASS if parity.state == "green" else WARN, f"{parity.state}: {parity.reason}")
     sources = preparation.prompt_sources(base)
     for name in sorted({Path(path).name for path in config.roles["engineer"].prompts.values()}):
-        unknown = prompts.undeclared(name, sources) - set(prompts.VARIABLES)
-        problem = (
-            "not in the repository"
-            if name not in sources
-            else f"unknown variables {sorted(unknown)}"
-            if unknown
-            else ""
-        )
+        problem = prompt_problem(name, sources)
         yield Check(f"prompt {name}", FAIL if problem else PASS, problem or "all variables are known")
+
+
+def prompt_problem(name: str, sources: Mapping[str, str]) -> str:
+    """Why a prompt cannot be rendered; empty if it can."""
+    if name not in sources:
+        return "not in the repository"
+    try:
+        unknown = prompts.undeclared(name, sources) - set(prompts.VARIABLES)
+    except ConfigError as error:
+        return str(error)
+    return f"unknown variables {sorted(unknown)}" if unknown else ""
 
 
 def agents(root: Path, config: Config) -> Iterator[Check]:

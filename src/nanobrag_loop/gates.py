@@ -6,13 +6,13 @@ pass is a pass. How gates are measured is in `measure`.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 
-import yaml
-
+from nanobrag_loop import strictyaml, typed
 from nanobrag_loop.errors import ConfigError
+from nanobrag_loop.typed import finite
 
 GATES_FILE = "plans/gates.yaml"
 
@@ -115,7 +115,8 @@ class GateResult:
 
     @staticmethod
     def from_dict(row: Mapping) -> GateResult:
-        return GateResult(**{part.name: row[part.name] for part in fields(GateResult) if part.name in row})
+        """The result that `as_dict` gave; `ValueError` if the row is none."""
+        return typed.build(GateResult, row)
 
     def line(self) -> str:
         """One clause for the ledger: what was measured against what."""
@@ -125,31 +126,16 @@ class GateResult:
         return f"{self.gate} {self.state} ({self.detail})" if self.detail else f"{self.gate} {self.state}"
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe loading that remembers the line of every mapping and refuses a repeated key."""
+class _Loader(strictyaml.Loader):
+    """Loading that remembers the line of every mapping."""
 
     def construct_mapping(self, node, deep=False):
-        seen = set()
-        for key, _ in node.value:
-            if key.tag == "tag:yaml.org,2002:merge":
-                continue
-            name = self.construct_object(key, deep=True)
-            if name in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"repeated key {name!r}", key.start_mark)
-            seen.add(name)
         return {**super().construct_mapping(node, deep), "__line__": node.start_mark.line + 1}
 
 
 def load(text: str, where: str = GATES_FILE) -> GateBook:
     """Read and check a gates file; `ConfigError` names file, line and key of the first mistake."""
-    try:
-        data = yaml.load(text, _Loader) if text.strip() else {"schema": 1}  # noqa: S506 (a SafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{where}:{mark.line + 1}" if mark else where
-        raise ConfigError(f"{place}: {getattr(error, 'problem', None) or error}") from None
-    except RecursionError:
-        raise ConfigError(f"{where}: an alias that holds itself, or nested too deeply") from None
+    data = strictyaml.load(text, where, _Loader) if text.strip() else {"schema": 1}
     if not isinstance(data, dict):
         raise ConfigError(f"{where}: expected a mapping, got {type(data).__name__}")
     data.pop("__line__", None)
@@ -177,7 +163,9 @@ def _list(value: object, where: str) -> list:
 def _prepare(entry: object, where: str) -> Prepare:
     if not isinstance(entry, dict) or set(entry) - {"__line__"} != {"makes", "run"}:
         raise ConfigError(f"{where}: prepare: expected entries with `makes` and `run`")
-    return Prepare(str(entry["makes"]), _argv(entry["run"], f"{where}:{entry['__line__']}: run"))
+    place = f"{where}:{entry['__line__']}: prepare"
+    _check_shapes(entry, place)
+    return Prepare(entry["makes"], _argv(entry["run"], f"{place}: run"))
 
 
 def _argv(value: object, where: str) -> tuple[str, ...]:
@@ -193,7 +181,7 @@ def _gate(item: str, number: int, raw: object, where: str, shared: Mapping[str, 
     line = raw.pop("__line__", 0)
     place = f"{where}:{line}: {item}"
     kind = raw.get("kind")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ConfigError(f"{place}: kind: expected one of {', '.join(KINDS)}, got {kind!r}")
     one_of, others = KINDS[kind]
     unknown = sorted(set(raw) - one_of - others - COMMON)
@@ -203,9 +191,8 @@ def _gate(item: str, number: int, raw: object, where: str, shared: Mapping[str, 
         raise ConfigError(f"{place}: kind {kind} needs exactly one of {', '.join(sorted(one_of))}")
     for key in sorted(NEEDED.get(kind, set()) - set(raw)):
         raise ConfigError(f"{place}: kind {kind} needs {key!r}")
+    _check_shapes(raw, place)
     criterion = raw.get("criterion")
-    if criterion is not None and (isinstance(criterion, bool) or not isinstance(criterion, int) or criterion < 1):
-        raise ConfigError(f"{place}: criterion: expected the number of a bullet, got {criterion!r}")
     if number and criterion is None:
         raise ConfigError(f"{place}: needs 'criterion', the number of the bullet that it decides")
     options = _options(raw, place, shared)
@@ -223,44 +210,76 @@ def _options(raw: dict, place: str, shared: Mapping[str, Gate]) -> dict:
     for key in ("argv", "run"):
         if key in options:
             options[key] = _argv(options[key], f"{place}: {key}")
-    _check_values(options, raw["kind"], place)
+    if raw["kind"] == "metric":
+        _check_metric(options, place)
+    if options.get("signed") is not None:
+        _check_signature(options["signed"], place)
     needs = options.get("needs", [])
     options["needs"] = tuple(str(need) for need in (needs if isinstance(needs, list | tuple) else [needs]))
     for need in options["needs"]:
         if need != "cuda" and not need.startswith(("file:", "program:")):
             raise ConfigError(f"{place}: needs: expected cuda, file:PATH or program:NAME, got {need!r}")
-    env = options.get("env") or {}
-    if not isinstance(env, dict):
-        raise ConfigError(f"{place}: env: expected a mapping")
-    options["env"] = {str(key): str(value) for key, value in env.items() if key != "__line__"}
+    options["env"] = _env(options.get("env") or {}, place)
     return options
 
 
-def _check_values(options: Mapping, kind: str, place: str) -> None:
-    for key in ("min_passed", "max_skipped"):
-        value = options.get(key, 0)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise ConfigError(f"{place}: {key}: expected a whole number, got {value!r}")
-    if kind == "metric":
-        bound, op = options["value"], options["op"]
-        if op not in OPERATORS:
-            raise ConfigError(f"{place}: op: expected one of {', '.join(OPERATORS)}, got {op!r}")
-        numbers = bound if op == "within" and isinstance(bound, list) and len(bound) == 2 else [bound]
-        if (op == "within") != isinstance(bound, list) or any(finite(number) is None for number in numbers):
-            expected = "two numbers" if op == "within" else "a number"
-            raise ConfigError(f"{place}: value: expected {expected}, got {bound!r}")
-        if not str(options["json"]).startswith("{out}/") or "#/" not in str(options["json"]):
-            raise ConfigError(f"{place}: json: expected {{out}}/FILE#/POINTER, got {options['json']!r}")
-    if kind == "manual" and options.get("signed") is not None:
-        signed = options["signed"]
-        if not isinstance(signed, dict) or not all(signed.get(key) for key in ("by", "date", "reason")):
-            raise ConfigError(f"{place}: signed: expected by, date and reason")
+def _env(value: object, place: str) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{place}: env: expected a mapping")
+    env = {key: entry for key, entry in value.items() if key != "__line__"}
+    for key, entry in env.items():
+        if not key or "=" in key or not isinstance(entry, str | int | float):
+            raise ConfigError(f"{place}: env: expected NAME: a text or a number, got {key!r}: {entry!r}")
+    return {key: str(entry) for key, entry in env.items()}
 
 
-def finite(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return value
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_inside(value: object) -> bool:
+    """Whether a value is a path, or a pattern of paths, below the checkout."""
+    parts = PurePosixPath(value).parts if isinstance(value, str) else ()
+    strange = [part for part in parts if part in ("/", "//", "..") or ("**" in part and part != "**")]
+    return bool(parts) and not strange
+
+
+def _is_count(value: object, least: int = 0) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+# What the value of a key must be, whatever the kind of the gate, and that in words.
+SHAPES: Mapping[str, tuple[Callable[[object], bool], str]] = {
+    **dict.fromkeys(("contains", "git", "json", "lacks", "name", "ref", "select", "sha256", "unit"),
+                    (_is_text, "a text (in quotes if it looks like something else)")),
+    **dict.fromkeys(("absent", "exists", "makes", "non_empty", "path"), (_is_inside, "a path inside the checkout")),
+    **dict.fromkeys(("min_passed", "max_skipped"), (_is_count, "a whole number")),
+    "criterion": (lambda value: value is None or _is_count(value, 1), "the number of a bullet"),
+    "noise": (lambda value: finite(value) is not None and value >= 0, "a number, not negative"),
+    "op": (lambda value: _is_text(value) and value in OPERATORS, f"one of {', '.join(OPERATORS)}"),
+    "timeout_s": (lambda value: finite(value) is not None and value > 0, "a number of seconds, more than 0"),
+}  # fmt: skip
+
+
+def _check_shapes(options: Mapping, place: str) -> None:
+    for key, value in options.items():
+        fits, expected = SHAPES.get(key, (None, ""))
+        if fits and not fits(value):
+            raise ConfigError(f"{place}: {key}: expected {expected}, got {value!r}")
+
+
+def _check_metric(options: Mapping, place: str) -> None:
+    bound, within = options["value"], options["op"] == "within"
+    numbers = [bound] if not within else bound if isinstance(bound, list) and len(bound) == 2 else [None]
+    if any(finite(number) is None for number in numbers):
+        raise ConfigError(f"{place}: value: expected {'two numbers' if within else 'a number'}, got {bound!r}")
+    if not options["json"].startswith("{out}/") or "#/" not in options["json"]:
+        raise ConfigError(f"{place}: json: expected {{out}}/FILE#/POINTER, got {options['json']!r}")
+
+
+def _check_signature(signed: object, place: str) -> None:
+    if not isinstance(signed, dict) or not all(signed.get(key) for key in ("by", "date", "reason")):
+        raise ConfigError(f"{place}: signed: expected by, date and reason")
 
 
 def describe(gate: Gate) -> str:

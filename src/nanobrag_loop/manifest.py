@@ -18,12 +18,15 @@ TEXT_SUFFIXES = KEPT_SUFFIXES - {".png"}
 FILE_CAP = 256 * 1024
 ATTEMPT_CAP = 1024 * 1024
 COUNT_CAP = 200
+# Of all that an attempt leaves so many bytes are read; agents can write files that take hours to hash.
+HASH_CAP = 256 * 1024 * 1024
+NOT_HASHED = "too much to be hashed"
 
 
 @dataclass(frozen=True)
 class Artifact:
     """One file of an attempt. path: where it is (repository path if kept in git, else relative to the run folder);
-    kept: "git" or "local"; why: the reason for staying local."""
+    sha256: empty if the file was too large to be read; kept: "git" or "local"; why: the reason for staying local."""
 
     path: str
     bytes: int
@@ -64,13 +67,13 @@ def collect(
     suffixes: frozenset[str] = KEPT_SUFFIXES,
     reserved: str = "",
 ) -> tuple[list[Artifact], dict[Path, PurePosixPath]]:
-    """Hash every regular file below `folder` and decide which go to git below `destination`, by type and size.
+    """Hash the regular files below `folder` and decide which go to git below `destination`, by type and size.
 
     Returns the artifacts and, for those kept in git, source file -> repository path. Smaller files come first, so
     one big file does not push the others out. reserved: a folder at the destination that these files may not enter.
     """
     sized = sorted((path.stat().st_size, path) for path in files_below(folder))
-    artifacts, copies, kept_bytes = [], {}, 0
+    artifacts, copies, kept_bytes, seen_bytes = [], {}, 0, 0
     for size, path in sized:
         relative = PurePosixPath(path.relative_to(folder).as_posix())
         why = reason_to_drop(path, size, kept_bytes, len(copies), suffixes)
@@ -79,8 +82,11 @@ def collect(
         if not why:
             copies[path] = destination / relative
             kept_bytes += size
-        name = relative if why else copies[path]
-        artifacts.append(Artifact(str(name), size, sha256_file(path), "local" if why else "git", why))
+        seen_bytes += size
+        hashed = not why or seen_bytes <= HASH_CAP
+        name, kept = (relative, "local") if why else (copies[path], "git")
+        why = why if hashed else f"{why}; {NOT_HASHED}"
+        artifacts.append(Artifact(str(name), size, sha256_file(path) if hashed else "", kept, why))
     return sorted(artifacts, key=lambda artifact: artifact.path), copies
 
 
@@ -121,6 +127,6 @@ def verify(artifacts: Iterable[Mapping], root: Path) -> list[str]:
         path = root / locate(str(artifact["path"]), root)
         if not path.is_file():
             problems.append(f"{artifact['path']}: missing")
-        elif sha256_file(path) != artifact["sha256"]:
+        elif sha256_file(path) != artifact.get("sha256"):
             problems.append(f"{artifact['path']}: sha256 differs from the record")
     return problems

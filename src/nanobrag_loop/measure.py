@@ -18,14 +18,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nanobrag_loop.agents import process
-from nanobrag_loop.gates import ERROR, FAIL, OPERATORS, PASS, UNAVAILABLE, Gate, GateBook, GateResult, finite
+from nanobrag_loop.gates import ERROR, FAIL, OPERATORS, PASS, UNAVAILABLE, Gate, GateBook, GateResult
 from nanobrag_loop.manifest import sha256_file
 from nanobrag_loop.runs import state_folder, write_atomic
+from nanobrag_loop.typed import finite
 
 UNAVAILABLE_EXIT = 77
 SAYS_UNAVAILABLE = "the command says that it cannot run here (exit code 77)"
 TIMEOUT_S = 1800.0
 LOG_BYTES = 4 * 1024 * 1024
+# What a gate's command writes is read up to this size: it runs an agent's code.
+READ_CAP = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,8 @@ CASE_TAGS = (("error", "errors"), ("failure", "failed"), ("skipped", "skipped"))
 def junit_counts(report: Path) -> dict[str, int] | None:
     """Outcomes by test case of a JUnit file: passed, failed, errors, skipped; None if there is no readable file."""
     try:
+        if report.stat().st_size > READ_CAP:
+            return None
         root = ElementTree.parse(report).getroot()
     except (OSError, ElementTree.ParseError):
         return None
@@ -190,8 +195,11 @@ def read_number(path: Path, pointer: str, place: Place) -> tuple[float | None, s
     try:
         if not path.resolve().is_relative_to(place.out.resolve()):
             return None, f"{path.name} is not inside the run's folder"
-        if path.stat().st_mtime < place.started - 1.0:
+        about = path.stat()
+        if about.st_mtime < place.started - 1.0:
             return None, f"{path.name} is older than this run"
+        if about.st_size > READ_CAP:
+            return None, f"{path.name} has {about.st_size} bytes, too much to be read"
         node = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None, f"{path.name} was not written"
@@ -238,8 +246,11 @@ def _path(gate: Gate, place: Place) -> GateResult:
 
 
 def _text(gate: Gate, place: Place) -> GateResult:
+    path = place.tree / gate.options["path"]
     try:
-        text = (place.tree / gate.options["path"]).read_text(encoding="utf-8", errors="replace")
+        if path.stat().st_size > READ_CAP:
+            return _result(gate, FAIL, f"{gate.options['path']} has more than {READ_CAP} bytes")
+        text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         return _result(gate, FAIL, f"{gate.options['path']}: {error.strerror}")
     if "contains" in gate.options:

@@ -5,7 +5,9 @@ Text of the ledger enters as the value of a variable only. It is never compiled,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import jinja2
@@ -41,9 +43,34 @@ VARIABLES: Mapping[str, str] = MappingProxyType({
 
 def environment(sources: Mapping[str, str]) -> jinja2.Environment:
     """An environment over template texts by file name; nothing is read from disk."""
+
+    def source(name: str) -> tuple[str, str, None] | None:
+        return (sources[name], f"{FOLDER}/{name}", None) if name in sources else None
+
     return ImmutableSandboxedEnvironment(
-        loader=jinja2.DictLoader(dict(sources)), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+        loader=jinja2.FunctionLoader(source), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
+
+
+@contextlib.contextmanager
+def mistakes(name: str) -> Iterator[None]:
+    """Turn what a template of `name` and its includes can raise into `ConfigError` with file and line."""
+    try:
+        yield
+    except jinja2.TemplateSyntaxError as error:
+        named = error.name if error.name and not error.name.startswith("<") else name  # "<introspection>"
+        raise ConfigError(f"{FOLDER}/{named}:{error.lineno}: {error.message}") from None
+    except jinja2.TemplateNotFound as error:
+        problem = f"includes {error.message!r}, which does not exist"
+        raise ConfigError(f"{FOLDER}/{name}: {problem}{place(error)}") from None
+    except Exception as error:  # an expression in a template may raise anything
+        raise ConfigError(f"{FOLDER}/{name}: {error}{place(error)}") from None
+
+
+def place(error: Exception) -> str:
+    """Where in the templates an error arose, in brackets: jinja2 writes their lines into the traceback."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(f"{FOLDER}/")]
+    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
 
 
 def render(name: str, sources: Mapping[str, str], values: Mapping[str, object]) -> str:
@@ -52,14 +79,8 @@ def render(name: str, sources: Mapping[str, str], values: Mapping[str, object]) 
         raise ConfigError(
             f"{FOLDER}/{name}: no such template at the base commit (there are: {', '.join(sorted(sources))})"
         )
-    try:
+    with mistakes(name):
         text = environment(sources).get_template(name).render(quoted(values))
-    except jinja2.TemplateSyntaxError as error:
-        raise ConfigError(f"{FOLDER}/{error.name or name}:{error.lineno}: {error.message}") from None
-    except jinja2.TemplateNotFound as error:
-        raise ConfigError(f"{FOLDER}/{name}: includes {error.message!r}, which does not exist") from None
-    except (jinja2.UndefinedError, jinja2.exceptions.SecurityError) as error:
-        raise ConfigError(f"{FOLDER}/{name}: {error.message}") from None
     size = len(text.encode("utf-8", "replace"))
     if size > SIZE_CAP:
         raise ConfigError(f"{FOLDER}/{name}: the prompt has {size} bytes, at most {SIZE_CAP} are allowed")
@@ -78,7 +99,7 @@ def quoted(value: object) -> object:
 
 
 def undeclared(name: str, sources: Mapping[str, str]) -> set[str]:
-    """The variables that a template and its includes expect."""
+    """The variables that a template and its includes expect; `ConfigError` if one of them is no template."""
     env = environment(sources)
     found, seen, pending = set(), set(), [name]
     while pending:
@@ -86,7 +107,8 @@ def undeclared(name: str, sources: Mapping[str, str]) -> set[str]:
         if current in seen or current not in sources:
             continue
         seen.add(current)
-        tree = env.parse(sources[current])
-        found |= jinja2.meta.find_undeclared_variables(tree)
+        with mistakes(current):
+            tree = env.parse(sources[current], current)
+            found |= jinja2.meta.find_undeclared_variables(tree)
         pending += [reference for reference in jinja2.meta.find_referenced_templates(tree) if reference]
     return found

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from nanobrag_loop import typed
 from nanobrag_loop.gates import GateResult
 
 FOLDER = PurePosixPath("reports/loop")
@@ -62,20 +63,26 @@ class Record:
         return json.dumps(body, indent=1, ensure_ascii=False, default=list) + "\n"
 
 
+# The texts of each row that a page or a check of the evidence shows.
+ROWS = {"guard": ("code", "path", "message", "remedy"), "artifacts": ("path", "kept")}
+
+
 def from_text(text: str) -> Record:
     """A record; `ValueError` if the text is none."""
-    data = json.loads(text)
-    if not isinstance(data, dict) or data.get("schema") != 1:
+    try:
+        data = json.loads(text)
+        json.dumps(data, ensure_ascii=False).encode()  # half a character could not be shown
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(data, dict) or data.pop("schema", None) != 1:
         raise ValueError("no attempt record of schema 1")
     known = {key: data.pop(key) for key in list(data) if key in Record.__dataclass_fields__}
-    for key in ("guard", "artifacts", "next_actions"):
-        known[key] = tuple(known.get(key, ()))
-    known["gates"] = tuple(GateResult.from_dict(row) for row in known.get("gates", ()))
-    data.pop("schema")
-    try:
-        return Record(**known, extra=data)
-    except TypeError as error:
-        raise ValueError(str(error)) from None
+    record = typed.build(Record, {**known, "extra": data})
+    for name, keys in ROWS.items():
+        for row in getattr(record, name):
+            if not all(isinstance(row.get(key), str) for key in keys):
+                raise ValueError(f"{name}: expected the texts {', '.join(keys)}, got {str(row)[:60]!r}")
+    return record
 
 
 def read_all(root: Path) -> tuple[list[Record], list[str]]:

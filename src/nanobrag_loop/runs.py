@@ -183,6 +183,8 @@ def load(folder: Path) -> Run | None:
         journal = json.loads(path.read_text(encoding="utf-8"))
         if journal["phase"] not in PHASES or journal["run"] != folder.name:
             raise ValueError("phase or run id does not fit")
+        if not all(isinstance(journal.get(key, ""), str) for key in ("role", "item")):
+            raise ValueError("role or item is no text")
     except (ValueError, KeyError, TypeError) as error:
         remedy = "look at the folder, then move it away"
         raise RefusedError(f"{path}: damaged journal: {error}", remedy=remedy) from None

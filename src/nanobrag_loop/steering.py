@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import yaml
 
+from nanobrag_loop import strictyaml
 from nanobrag_loop.errors import ConfigError
 from nanobrag_loop.select import Steering
 
@@ -11,13 +12,10 @@ FILE = "plans/steering.yaml"
 
 
 def read(text: str | None) -> Steering:
-    """The memo, empty if there is none; `ConfigError` if it is not one."""
+    """The memo, empty if there is none; `ConfigError` names the first mistake."""
     if not text or not text.strip():
         return Steering()
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{FILE}: {error}") from None
+    data = strictyaml.load(text, FILE)
     if not isinstance(data, dict) or data.get("schema") != 1:
         raise ConfigError(f"{FILE}: expected a mapping with `schema: 1`")
     unknown = sorted(set(data) - {"schema", "next_item", "directives", "parked", "written"})
@@ -26,6 +24,8 @@ def read(text: str | None) -> Steering:
     parked, directives = data.get("parked") or {}, data.get("directives") or []
     if not isinstance(parked, dict) or not isinstance(directives, list):
         raise ConfigError(f"{FILE}: expected `parked` as a mapping and `directives` as a list")
+    if not isinstance(data.get("next_item"), str | None):
+        raise ConfigError(f"{FILE}: next_item: expected the id of an item, got {data['next_item']!r}")
     return Steering(data.get("next_item"), tuple(map(str, directives)), {str(k): str(v) for k, v in parked.items()})
 
 

@@ -43,7 +43,8 @@ ITEM_FIELDS = ("spec", "priority", "depends_on", "plan", "c", "pytorch", "roi", 
 
 @dataclass
 class Turn:
-    """root: the main checkout; recheck: re-run the gates of done items."""
+    """root: the main checkout; recheck: re-run the gates of done items; before: the memo at the base, read before a
+    run is opened, as everything is that a person may have written wrongly."""
 
     root: Path
     common: Path
@@ -54,12 +55,14 @@ class Turn:
     clock: Clock = utc_now
     observe: Callable[[Cycle], object] = lambda cycle: None
     refused: list[str] = field(default_factory=list)
+    before: select.Steering = field(default_factory=select.Steering)
 
     def take(self) -> int:
         """Review, decide, write the memo; exit code 1 if a done item no longer passes or a proposal was refused."""
         commit = gitio.resolve(self.root, f"refs/heads/{self.config.branch}")
         base = Base(self.root, commit)
         items = preparation.ledger_items(base, self.config)
+        self.before = steering.read(base.text(steering.FILE))
         broken = self.verify_done(base, items) if self.recheck else []
         for line in broken:
             self.say(f"recheck: {line}")
@@ -89,9 +92,10 @@ class Turn:
 
     def ask_agent(self, base: Base, items: Sequence[FrozenItem]) -> None:
         agent = preparation.find_agent(self.config, self.agent)
-        run = self.open(base, agent.name, {"name": agent.name, "argv": list(agent.argv), "events": agent.events})
+        preparation.gate_book(base)  # needed only once the run is open, and then a mistake in it would leave that open
         template = Path(self.config.roles["supervisor"].prompt).name
         prompt = prompts.render(template, preparation.prompt_sources(base), self.values(base, items))
+        run = self.open(base, agent.name, {"name": agent.name, "argv": list(agent.argv), "events": agent.events})
         run.file("prompt.md").write_text(prompt, encoding="utf-8", errors="surrogateescape")
         context = {
             "schema": 1,
@@ -172,7 +176,7 @@ class Turn:
         worktrees.add(self.root, folder, base.commit)
         if paths:
             worktrees.take_paths(folder, tree, paths)
-        before = steering.read(base.text(steering.FILE))
+        before = self.before
         names = []
         if (memo.next_item, memo.directives, memo.parked) != (before.next_item, before.directives, dict(before.parked)):
             (folder / steering.FILE).parent.mkdir(parents=True, exist_ok=True)

@@ -52,11 +52,14 @@ def gate_facts(
     """The gates of every item with their thresholds and the state that the last record shows."""
     path = root / gates.GATES_FILE
     known = records.read_all(root)[0] if known is None else known
-    book = gates.load(path.read_text(encoding="utf-8") if path.exists() else "")
+    book = gates.load(path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else "")
     states = {(record.item, result.gate): result.state for record in known for result in record.gates}
     found = {}
     for item, own in book.items.items():
-        found[item] = tuple(GateFact(gate.criterion, numbers(gate), states.get((item, gate.id), "")) for gate in own)
+        found[item] = tuple(
+            GateFact(gate.criterion, numbers(gate), states.get((item, gate.id), ""), gate.options.get("op", ""))
+            for gate in own
+        )
     return found
 
 

@@ -107,6 +107,16 @@ def own_commits(root: Path, folder: Path, base: str, run_id: str) -> list[dict]:
     return [finding("P6", f"commit {head[:12]}", "the agent committed by itself; only the runner commits")]
 
 
+def unread_findings(unread: Mapping[str, int]) -> list[dict]:
+    """A finding if files were left out of the change because they are too large: the largest and how many more."""
+    if not unread:
+        return []
+    largest = max(unread, key=unread.__getitem__)
+    more = f", and {len(unread) - 1} more files" if len(unread) > 1 else ""
+    message = f"{unread[largest]} bytes{more}: too much to be read"
+    return [finding("P3", largest, message, remedy="leave bulk out of the repository")]
+
+
 LIMIT_CODES = {"wall": "L1", "idle": "L2", "log": "L3", "after-result": "L4", "tokens": "L5", "usd": "L6", "stop": "L7"}
 
 

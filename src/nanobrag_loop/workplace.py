@@ -22,6 +22,8 @@ from nanobrag_loop.portable import Portable, portable
 from nanobrag_loop.preparation import Base
 from nanobrag_loop.runs import Clock, Run, state_folder, stop_requested, utc_now, write_atomic
 
+# A change may be so many times too large before its files are no longer even read.
+READ_FACTOR = 16
 SOURCE_ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -200,7 +202,9 @@ class Workplace:
         base = journal["base"]
         try:
             found += watch.own_commits(self.root, self.tree_folder, base, self.run.id)
-            tree = worktrees.result_tree(self.tree_folder, base, self.run.file("index"))
+            cap = READ_FACTOR * self.config.files.total_kib * 1024
+            tree, unread = worktrees.result_tree(self.tree_folder, base, self.run.file("index"), cap)
+            found += watch.unread_findings(unread)
             found += [
                 watch.finding("P3", name, "an ignored file was forced into the index")
                 for name in worktrees.forced(self.tree_folder, base, tree)

@@ -7,15 +7,16 @@ git does not ignore. What the agent staged, committed or forced into its own ind
 from __future__ import annotations
 
 import base64
-import hashlib
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+import stat
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nanobrag_loop.errors import GitError
 from nanobrag_loop.gitio import git, run, split
+from nanobrag_loop.manifest import HASH_CAP, sha256_file
 
 IDENTITY = {
     "GIT_AUTHOR_NAME": "nb-loop",
@@ -52,17 +53,56 @@ def clear(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def result_tree(folder: Path, base: str, index: Path) -> str:
-    """The tree of what lies in the worktree `folder`, starting from `base`, in the private index file `index`."""
+def result_tree(folder: Path, base: str, index: Path, cap: int) -> tuple[str, dict[str, int]]:
+    """The tree of what lies in the worktree `folder`, starting from `base`, in the private index file `index`.
+
+    Also the files that are not in it because tracked or new ones would grow by more than `cap` bytes, with the bytes
+    that they add: git would have to read them to know them.
+    """
     index.unlink(missing_ok=True)
     env = {"GIT_INDEX_FILE": str(index)}
     git(folder, "read-tree", base, env=env)
+    grown = bulk(growth(folder, base), cap)
+    for few in batches(list(grown)):
+        git(folder, "update-index", "--assume-unchanged", "--", *few, env=env)
     git(folder, "add", "--update", "--", ".", env=env)
     new = split(git(folder, "ls-files", "--others", "--exclude-standard", "-z", env=env))
+    added = bulk({name: size_of(folder / name) for name in new}, cap)
     # A repository inside the worktree would enter as a submodule; it is listed with a trailing slash.
-    for start in range(0, len(new), 200):
-        git(folder, "add", "--", *(f":(literal){name}" for name in new[start : start + 200]), env=env)
-    return git(folder, "write-tree", env=env).strip()
+    for few in batches([f":(literal){name}" for name in new if name not in added]):
+        git(folder, "add", "--", *few, env=env)
+    return git(folder, "write-tree", env=env).strip(), {**grown, **added}
+
+
+def batches(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    """A few names at a time, as many as a command line takes."""
+    return (names[start : start + 200] for start in range(0, len(names), 200))
+
+
+def growth(folder: Path, base: str) -> dict[str, int]:
+    """By how many bytes each file of `base` has grown in the worktree `folder`."""
+    rows = (row.partition("\t") for row in split(git(folder, "ls-tree", "-r", "-l", "-z", "--full-tree", base)))
+    before = {name: about.split()[3] for about, _, name in rows}
+    return {name: size_of(folder / name) - int(size) for name, size in before.items() if size != "-"}
+
+
+def bulk(sizes: Mapping[str, int], cap: int) -> dict[str, int]:
+    """The largest files, those with which the sum of all exceeds `cap`."""
+    total, found = 0, {}
+    for name, size in sorted(sizes.items(), key=lambda entry: entry[1]):
+        total += max(0, size)
+        if total > cap and size > 0:
+            found[name] = size
+    return found
+
+
+def size_of(path: Path) -> int:
+    """The bytes of a regular file; 0 for anything else."""
+    try:
+        about = path.lstat()
+    except OSError:
+        return 0
+    return about.st_size if stat.S_ISREG(about.st_mode) else 0
 
 
 def forced(folder: Path, base: str, tree: str) -> list[str]:
@@ -182,7 +222,7 @@ def own_files(common: Path) -> dict[str, str]:
     for path in sorted(paths):
         if path.is_file() and not path.name.endswith(".sample") and path.name not in REWRITTEN:
             mode = "x" if os.access(path, os.X_OK) else "-"
-            found[str(path.relative_to(common))] = mode + hashlib.sha256(path.read_bytes()).hexdigest()
+            found[str(path.relative_to(common))] = mode + content(path)
     return found
 
 
@@ -209,7 +249,15 @@ def show_hidden(root: Path, names: Sequence[str]) -> None:
 def digest(path: Path) -> str:
     if path.is_symlink():
         return f"link {os.readlink(path)}"
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "absent"
+    return content(path) if path.is_file() else "absent"
+
+
+def content(path: Path) -> str:
+    """The hash of a file; for one too large to be read, what shows that it was changed."""
+    about = path.stat()
+    if about.st_size > HASH_CAP:
+        return f"{about.st_size} bytes, inode {about.st_ino}, changed {about.st_ctime_ns}"
+    return sha256_file(path)
 
 
 def keep_git_files(common: Path) -> dict[str, str]:

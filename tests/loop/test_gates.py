@@ -230,12 +230,34 @@ def test_what_a_gate_needs_is_made_once(place):
         ("{criterion: 1, kind: path, exists: a, needs: gpu}", "expected cuda, file:PATH"),
         ("{criterion: 1, kind: manual, signed: {by: me}}", "expected by, date and reason"),
         ("{criterion: 1, kind: pytest, argv: [a], min_passed: -1}", "expected a whole number"),
+        ("{criterion: 1, kind: [path], exists: a}", "plans/gates.yaml:4: A-1: kind: expected one of pytest"),
+        ("{criterion: 1, kind: path, exists: a, 1: b}", "plans/gates.yaml:4: expected a text as key, got '1'"),
+        ("{criterion: 1, kind: path, exists: /etc/passwd}", "exists: expected a path inside the checkout"),
+        ("{criterion: 1, kind: path, absent: a/../../b}", "absent: expected a path inside the checkout"),
+        ("{criterion: 1, kind: path, non_empty: ''}", "non_empty: expected a path inside the checkout"),
+        ("{criterion: 1, kind: path, exists: 'a/**b'}", "exists: expected a path inside the checkout"),
+        ("{criterion: 1, kind: text, path: [1], lacks: a}", "path: expected a path inside the checkout, got [1]"),
+        ("{criterion: 1, kind: text, path: a, lacks: 4}", "lacks: expected a text"),
+        ('{criterion: 1, kind: text, path: "a\\0b", lacks: a}', "plans/gates.yaml:4: no text may hold NUL"),
+        ("{criterion: 1, kind: pytest, ref: [a]}", "ref: expected a text"),
+        ("{criterion: 1, kind: pytest, argv: [a], timeout_s: abc}", "timeout_s: expected a number of seconds"),
+        ("{criterion: 1, kind: pytest, argv: [a], timeout_s: 0}", "timeout_s: expected a number of seconds"),
+        ("{criterion: 1, kind: pytest, argv: [a], env: {A=B: c}}", "env: expected NAME: a text or a number"),
+        ("{criterion: 1, kind: metric, json: '{out}/a#/b', op: [1], value: 1}", "op: expected one of >="),
+        ("{criterion: 1, kind: metric, json: '{out}/a#/b', op: within, value: 1}", "value: expected two numbers"),
+        ("{criterion: 1, kind: metric, json: '{out}/a#/b', op: '==', value: [1, 2]}", "value: expected a number"),
+        (f"{{criterion: 1, kind: metric, json: '{{out}}/a#/b', op: '==', value: {'9' * 400}}}", "expected a number"),
+        ("{criterion: 1, kind: metric, json: '{out}/a#/b', op: '==', value: 1, noise: x}", "noise: expected a number"),
+        ("{criterion: 1, kind: metric, json: '{out}/a#/b', op: '==', value: 1, noise: -1}", "noise: expected a number"),
+        ("schema: 1\n# \udcff", "plans/gates.yaml:2: expected printable text in UTF-8"),
+        ("schema: 1\nprepare: [{makes: [a], run: [b]}]", "plans/gates.yaml:2: prepare: makes: expected a path"),
     ],
 )  # fmt: skip
 def test_mistakes_in_the_file_are_named(text, message):
     with pytest.raises(ConfigError) as caught:
         gates.load(f"{HEAD}items:\n  A-1:\n    - {text}" if text.startswith("{") else text)
     assert message in str(caught.value)
+    assert caught.value.exit_code == 2
 
 
 def test_a_reference_takes_the_shared_gate_and_adds_to_it():
@@ -253,6 +275,12 @@ def test_a_gate_may_take_over_another_ones_keys():
     entries = "    - &one {criterion: 1, kind: path, exists: a}\n    - {<<: *one, criterion: 2}\n"
     book = gates.load(f"{HEAD}items:\n  A-1:\n{entries}")
     assert [(gate.criterion, gate.options["exists"]) for gate in book.of("A-1")] == [(1, "a"), (2, "a")]
+
+
+def test_a_key_that_is_taken_over_twice_is_not_repeated():
+    first = "    - &one {criterion: 1, kind: path, exists: a}\n    - &two {<<: *one, exists: b}\n"
+    book = gates.load(f"{HEAD}items:\n  A-1:\n{first}    - {{<<: *two, criterion: 2}}\n")
+    assert [gate.options["exists"] for gate in book.of("A-1")] == ["a", "b", "b"]
 
 
 def result(gate, state, value=None, **more):

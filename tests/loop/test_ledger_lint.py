@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from trees import SEED
 
+from nanobrag_loop import surroundings
+from nanobrag_loop.config import load
 from nanobrag_loop.ledger import lint
 from nanobrag_loop.ledger.cst import Document, Kind
 from nanobrag_loop.ledger.diagnostics import RULES, Context, GateFact
@@ -222,6 +224,49 @@ def test_numbers_in_criteria_are_compared_with_the_gates():
     assert not found("at least ≥95% of the peaks", 0.95)
     assert found("≥50× warm/cold", 37.09)
     assert not found("no number is quoted here", 0.9)
+
+
+@pytest.mark.parametrize(
+    ("text", "op", "threshold", "differs"),
+    [
+        ("48/50 peaks match", ">=", 40, True),
+        ("48/50 peaks match", ">=", 48, False),
+        ("48 peaks of 50 match within 0.5 px", ">=", 40, True),
+        ("At most 0.001 is the error", "<=", 0.01, True),
+        ("At most 0.1% is the error", "<=", 0.001, False),
+        ("corr `0.99`", ">=", 0.9995, True),
+        ("Phase 2 artifacts are there", ">=", 50, False),
+        ("`NB_RUN_PARALLEL=1` passes", ">=", 50, False),
+        ("≥ 50× for 1 and 3 sources", ">=", 3, True),
+        ("error ≤0.001", "<=", 0.001, False),
+        ("error <0.001", "<=", 0.001, False),
+        ("error ≤0.001", ">=", 0.001, True),
+        ("corr ≥99.95%", "<=", 0.9995, True),
+        ("≥ 1 and ≤ 1", ">=", 1, False),
+        ("six exactly: ≥ 6", "==", 6, False),
+    ],
+)
+def test_a_quoted_number_and_its_direction(text, op, threshold, differs):
+    facts = {"TEN-10": (GateFact(1, (threshold,), "pass", op),)}
+    changed = CLEAN.replace("Criteria: f", f"Criteria: {text}")
+    assert codes(changed, replace(FULL, gates=facts)) == ({"E421"} if differs else set())
+
+
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [("2025-10-03 (a)", set()), ("2025-10-04 (a)", {"E218"}), ("2025-13-01", {"E218"}), ("today", set())],
+)
+def test_the_ledger_is_not_updated_in_the_future(written, found):
+    assert codes(CLEAN.replace("2025-10-01 (a)", written)) == found
+
+
+@pytest.mark.parametrize("name", ["docs/fix_plan.md", "tests/loop/data/seed_fix_plan.md"])
+def test_the_gates_agree_with_the_repositorys_criteria(name):
+    facts = surroundings.gate_facts(ROOT, load(ROOT))
+    found = lint.lint(Document.of((ROOT / name).read_text(encoding="utf-8")), Context(gates=facts))
+    # Two criteria of the seed changed places since then, and with them their gates.
+    known = {"docs/fix_plan.md": [], "tests/loop/data/seed_fix_plan.md": ["PERF-PYTORCH-004", "PERF-PYTORCH-004"]}
+    assert [entry.item for entry in found if entry.code == "E421"] == known[name]
 
 
 def test_work_in_circles_is_seen_in_the_measurements():

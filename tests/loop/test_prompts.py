@@ -97,12 +97,23 @@ def test_a_missing_variable_is_an_error(missing):
         ("{{ ''.__class__ }}", "unsafe"),
         ("{{ item.attempts.append(1) }}", "unsafe"),
         ("{% for i in range(30000) %}x{% endfor %}", "30000 bytes, at most 24576"),
+        ("line\n{{ 1 / 0 }}", "prompts/p.md: division by zero (prompts/p.md:2)"),
+        ("{{ item + 1 }}", "prompts/p.md: unsupported operand"),
+        ("{{ [].pop() }}", "prompts/p.md: "),
+        ("{% include 'p.md' %}", "prompts/p.md: maximum recursion depth exceeded"),
+        ("{{ 1 | nothing }}", "prompts/p.md:1: No filter named 'nothing'"),
     ],
 )
 def test_mistakes_and_escapes_are_refused(text, message):
     with pytest.raises(ConfigError) as caught:
         prompts.render("p.md", {"p.md": text}, VALUES)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["line\n{% if %}", "line\n{{ 1 | nothing }}"])
+def test_what_is_no_template_has_no_variables(text):
+    with pytest.raises(ConfigError, match=r"^prompts/p.md:2: "):
+        prompts.undeclared("p.md", {"p.md": text})
 
 
 def test_a_template_that_is_not_there():

@@ -58,6 +58,39 @@ def test_the_memo_round_trips():
         steering.read("schema: 1\nnext: A-1\n")
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[1, 2\n", "plans/steering.yaml:2: expected ',' or ']'"),
+        ("schema: 1\nnext_item: [1]\n", "next_item: expected the id of an item, got [1]"),
+        ("schema: 1\nparked: {A-1: 2026-13-45}\n", "plans/steering.yaml:2: '2026-13-45' is no timestamp"),
+        ("schema: 1\nparked: {A-1: x, A-1: y}\n", "plans/steering.yaml:2: repeated key 'A-1'"),
+        ("schema: 1\ndirectives: x\n", "`directives` as a list"),
+    ],
+)
+def test_mistakes_in_the_memo_are_named(text, words):
+    with pytest.raises(ConfigError) as caught:
+        steering.read(text)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "roles"),
+    [
+        ("plans/steering.yaml", {}),
+        ("plans/steering.yaml", SUPERVISOR),
+        ("plans/gates.yaml", SUPERVISOR),
+        ("prompts/supervisor.md", SUPERVISOR),
+    ],
+)
+def test_a_turn_that_cannot_begin_leaves_no_open_run(tmp_path, name, roles):
+    toy = make_toy(tmp_path, {"plans/gates.yaml": FAST_GATES, name: "schema: [1, {{ \n"}, **roles)
+    done = toy.loop("run", "--role", "supervisor", check=2)
+    assert name in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert toy.loop("runs", "list").stdout == ""
+
+
 def test_a_turn_of_the_planner(tmp_path):
     toy = make_toy(tmp_path, {"plans/gates.yaml": FAST_GATES})
     head = toy.head()

@@ -59,7 +59,7 @@ def list_runs(args: argparse.Namespace, root: Path, config: Config) -> int:
     for run in found:
         journal = run.journal
         state = journal.get("result", "") + (" parked" if journal.get("parked") else "")
-        print(f"{run.id}  {journal['role']:10} {journal['item'] or '-':28} {run.phase:9} {state}")
+        print(f"{run.id}  {journal.get('role', '-'):10} {journal.get('item') or '-':28} {run.phase:9} {state}")
     return 0
 
 
@@ -70,7 +70,7 @@ def show_run(args: argparse.Namespace, root: Path, config: Config) -> int:
         return 0
     journal = run.journal
     print(summary(run) if journal.get("decision") else f"{run.id}: {journal.get('result', run.phase)}")
-    for phase, moment in journal["times"].items():
+    for phase, moment in journal.get("times", {}).items():
         print(f"  {moment}  {phase}")
     for row in journal.get("gates", []):
         print(f"  {GateResult.from_dict(row).line()}")

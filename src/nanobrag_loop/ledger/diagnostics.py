@@ -74,11 +74,12 @@ class Diagnostic:
 
 @dataclass(frozen=True)
 class GateFact:
-    """A gate as lint needs it. state: when last measured, empty if never."""
+    """A gate as lint needs it. state: when last measured, empty if never; op: how a metric is compared."""
 
     criterion: int | None
     threshold: tuple[float, ...] = ()
     state: str = ""
+    op: str = ""
 
 
 @dataclass(frozen=True)

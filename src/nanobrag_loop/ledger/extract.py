@@ -59,6 +59,16 @@ def bounds(text: str) -> list[Number]:
     return [number for number in numbers(text) if number.op in (">=", "<=", "<", ">")]
 
 
+# What such a word counts is no measurement.
+LABELLED = re.compile(r"\b(?:attempt|case|criterion|item|level|part|phase|section|step|table|version)s? \d+", re.I)
+CODE_WORDS = re.compile(r"`[^`]*[A-Za-z][^`]*`")
+
+
+def quoted(text: str) -> list[Number]:
+    """The numbers that a criterion may mean as its threshold: its bounds, and if it states none, every number."""
+    return bounds(text) or numbers(LABELLED.sub(" ", CODE_WORDS.sub(" ", text)))
+
+
 def code_spans(text: str) -> list[str]:
     return re.findall(r"`([^`]+)`", text)
 

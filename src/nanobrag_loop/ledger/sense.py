@@ -85,11 +85,25 @@ def date_rules(item: Item, context: Context) -> Found:
     dated = [(item.owner[1], line_of(item, "Owner/Date"))] if item.owner[1] else []
     dated += [(attempt.date, attempt.line) for attempt in item.attempts]
     for text, line in dated:
-        try:
-            if date.fromisoformat(text) > context.today + timedelta(days=1):
-                yield Diagnostic(line, "E218", f"{text} is in the future", item.id)
-        except ValueError:
-            yield Diagnostic(line, "E218", f"{text} is no date", item.id)
+        problem = date_problem(text, context)
+        if problem:
+            yield Diagnostic(line, "E218", problem, item.id)
+
+
+def updated_rules(document: Document, context: Context) -> Found:
+    for key, value, line in document.metas:
+        written = re.match(r"\d{4}-\d{2}-\d{2}", value)
+        problem = date_problem(written[0], context) if key == "Last Updated" and written else ""
+        if problem:
+            yield Diagnostic(line + 1, "E218", f"{key}: {problem}")
+
+
+def date_problem(text: str, context: Context) -> str:
+    """What is wrong with a date; a day ahead is another time zone."""
+    try:
+        return f"{text} is in the future" if date.fromisoformat(text) > context.today + timedelta(days=1) else ""
+    except ValueError:
+        return f"{text} is no date"
 
 
 def attempt_rules(item: Item, context: Context) -> Found:
@@ -197,16 +211,26 @@ def gate_rules(item: Item, context: Context) -> Found:
 
 
 def threshold_rules(item: Item, criterion: model.Criterion, own: Sequence[GateFact]) -> Found:
-    quoted = [reading for number in extract.bounds(criterion.text) for reading in number.readings]
+    """The numbers that a criterion quotes against those of its gates, and the direction in which it bounds them."""
+    quoted = extract.quoted(criterion.text)
     for fact in own:
         for threshold in fact.threshold:
-            if quoted and all(abs(threshold - value) > 1e-9 * max(1.0, abs(value)) for value in quoted):
-                shown = ", ".join(f"{value:g}" for value in quoted)
+            meant = [number for number in quoted if means(number, threshold)]
+            if quoted and not meant:
+                shown = ", ".join(f"{value:g}" for number in quoted for value in number.readings)
                 message = f"criterion {criterion.number} says {shown}, its gate {threshold:g}"
+                yield Diagnostic(criterion.line, "E421", message, item.id)
+            elif meant and all({number.op[:1], fact.op[:1]} == {"<", ">"} for number in meant):
+                said = f"{meant[0].op} {meant[0].value:g}{meant[0].unit}"
+                message = f"criterion {criterion.number} says {said}, its gate {fact.op} {threshold:g}"
                 yield Diagnostic(criterion.line, "E421", message, item.id)
 
 
-DOCUMENT_RULES = (id_rules, progress_rules, dependency_rules)
+def means(number: extract.Number, threshold: float) -> bool:
+    return any(abs(threshold - value) <= 1e-9 * max(1.0, abs(value)) for value in number.readings)
+
+
+DOCUMENT_RULES = (id_rules, progress_rules, dependency_rules, updated_rules)
 ITEM_RULES = (
     word_rules, place_rules, date_rules, attempt_rules, command_rules, divergence_rules, artifact_rules, stale_rules,
     circle_rules, gate_rules,
