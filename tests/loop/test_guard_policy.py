@@ -129,6 +129,8 @@ def test_waivers_are_read():
         ("by: me", "by: ''", "by: expected a text"),
         ("codes: A1", "codes: A99", "unknown rule A99"),
         ("codes: A1", "codes: []", "none given"),
+        ("codes: A1", "codes: [[1]]", "unknown rule [1]"),
+        ("2026-11-23", "2026-13-45", "docs/waivers.yaml:3: '2026-13-45' is no timestamp"),
         ("2026-11-23", "soon", "date: expected YYYY-MM-DD, got 'soon'"),
         ("waivers:\n  - ", "waivers: ", "expected a list"),
         ("schema: 1", "schema: [", "docs/waivers.yaml"),

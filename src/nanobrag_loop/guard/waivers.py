@@ -10,8 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-import yaml
-
+from nanobrag_loop import strictyaml
 from nanobrag_loop.errors import ConfigError
 from nanobrag_loop.gitio import TreePair
 from nanobrag_loop.guard.findings import RULES, TEST_RULES, Finding
@@ -36,10 +35,7 @@ class Waiver:
 
 def load(text: str, where: str = WAIVERS_FILE) -> list[Waiver]:
     """Read and check the file; `ConfigError` says which entry lacks what."""
-    try:
-        data = yaml.safe_load(text) if text.strip() else {"schema": 1}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: {error}") from None
+    data = strictyaml.load(text, where) if text.strip() else {"schema": 1}
     if not isinstance(data, dict) or data.get("schema") != 1 or set(data) - {"schema", "waivers"}:
         raise ConfigError(f"{where}: expected `schema: 1` and a list `waivers`")
     entries = data.get("waivers") or []
@@ -52,7 +48,7 @@ def _waiver(entry: object, where: str) -> Waiver:
     if not isinstance(entry, dict) or set(entry) != set(KEYS):
         raise ConfigError(f"{where}: expected exactly {', '.join(KEYS)}")
     codes = entry["codes"] if isinstance(entry["codes"], list) else [entry["codes"]]
-    unknown = [str(code) for code in codes if code not in RULES]
+    unknown = [str(code) for code in codes if not isinstance(code, str) or code not in RULES]
     if unknown or not codes:
         raise ConfigError(f"{where}: codes: unknown rule {', '.join(unknown) or '(none given)'}")
     day = entry["date"]
