@@ -2,7 +2,8 @@
 
 Each step reads what earlier steps left in the run's folder and journal, does its work, and marks its phase. A step
 that was interrupted is done again from its beginning: until the merge nothing outside the run's own folder and
-worktrees has changed, and the merge itself can be repeated.
+worktrees has changed, and the merge itself can be repeated. An agent can end its runner and write the journal itself,
+so a run that is resumed takes nothing from its journal but the tree, and judges that anew.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from nanobrag_loop import gates, gitio, guarding, landing, manifest, measure, preparation, sync, watch, worktrees
-from nanobrag_loop.agents import process
 from nanobrag_loop.agents.result import Claim
 from nanobrag_loop.config import Config
 from nanobrag_loop.decide import Decision, Evidence, decide
@@ -30,6 +30,10 @@ class Cycle(Workplace):
     the item, or nothing."""
 
     judge: Callable[[Run, Decision, list[gates.GateResult]], str] = field(default=lambda run, decision, results: "")
+
+    @property
+    def resumed(self) -> bool:
+        return bool(self.run.journal.get("resumed"))
 
     # --- the chain
 
@@ -56,11 +60,17 @@ class Cycle(Workplace):
     def guard(self) -> None:
         journal = self.run.journal
         findings = list(journal["escapes"])
+        if self.resumed:
+            findings += watch.damage_findings(worktrees.damage(self.root))
         if journal["paths"]:
-            role, route = journal["role"], journal["route"]["name"]
-            found = guarding.findings(self.root, self.config, journal["base"], journal["tree"], role, route)
-            findings += found
+            findings += self.findings(journal["base"], journal["tree"])
         self.mark("guarded", findings=findings)
+
+    def findings(self, base: str, tree: str) -> list[dict]:
+        """What the guard says. In a resumed run no route thaws tests: the journal may name any."""
+        frozen = self.config.tests.frozen_in if self.resumed else ()
+        route = frozen[0] if frozen else self.run.journal["route"]["name"]
+        return guarding.findings(self.root, self.config, base, tree, self.run.journal["role"], route)
 
     def refusals(self) -> list[str]:
         return [row["code"] for row in self.run.journal["findings"] if row.get("severity", "E") == "E"]
@@ -89,8 +99,10 @@ class Cycle(Workplace):
         place = measure.Place(self.check_folder, out, env, time.time(), self.run.id)
         kept = worktrees.keep_git_files(self.common)
         before = worktrees.sentinel(self.root, self.common, self.run.id).as_dict()
+        altered = worktrees.altered(self.root, self.check_folder, tree) if self.resumed else []
         results = measure.evaluate_all(gate_file, own, place)
         found = watch.escapes(self.root, self.common, before, kept, self.run.id, self.config.branch)
+        found += [watch.finding("P8", name, "a filter or hook of git checks out another content") for name in altered]
         if found:
             self.run.note(findings=[*self.run.journal["findings"], *found])
         else:
@@ -103,7 +115,7 @@ class Cycle(Workplace):
     def base_gates(self, gate_file: gates.GateBook, own: tuple[gates.Gate, ...]) -> list[gates.GateResult]:
         """The same gates at the base: remembered if they were measured on that tree here, else measured now."""
         base = self.run.journal["base"]
-        known = measure.recall(self.root, self.cache_key(base, own))
+        known = None if self.resumed else measure.recall(self.root, self.cache_key(base, own))
         return known if known is not None else self.gates_on(base, gate_file, own, self.run.file("gates-base"))
 
     def decide(self) -> None:
@@ -129,6 +141,7 @@ class Cycle(Workplace):
         journal = self.run.journal
         tip = gitio.resolve(self.root, f"refs/heads/{self.config.branch}")
         decision = Decision(**journal["decision"])
+        journal["carried"] = ""
         if decision.merge and journal["paths"] and tip != journal["base"]:
             decision = self.carry_over(tip, decision)
         parked = self.config.mode == "review" and decision.merge
@@ -155,13 +168,13 @@ class Cycle(Workplace):
         tree = worktrees.rebased_tree(self.root, self.check_folder, journal["base"], journal["tree"], tip)
         if tree is None:
             return Decision("partial", f"passes at its base, conflicts with {tip[:12]}", keep_branch=True)
-        found = guarding.findings(self.root, self.config, tip, tree, journal["role"], journal["route"]["name"])
+        found = self.findings(tip, tree)
         gate_file = preparation.gate_book(Base(self.root, tip))
         own = gate_file.of(journal["item"])
         results = self.gates_on(tree, gate_file, own, self.run.file("gates-tip"))
         if self.refusals() or any(row["severity"] == "E" for row in found) or not gates.all_pass(results):
             return Decision("partial", f"passes at its base, not on {tip[:12]}", keep_branch=True)
-        self.run.note(tree=tree, carried_to=tip)
+        self.run.note(carried=tree, carried_to=tip)
         return decision
 
     def keep_branch(self) -> str:
@@ -226,7 +239,7 @@ class Cycle(Workplace):
             journal["item"],
             record,
             decision,
-            journal["tree"],
+            journal.get("carried") or journal["tree"],
             journal["paths"],
             self.artifacts,
             self.run.file("gates"),
@@ -245,8 +258,7 @@ class Cycle(Workplace):
         self.mark("pushed")
 
     def close(self) -> None:
-        for folder in (self.tree_folder, self.check_folder, self.land_folder):
-            worktrees.remove(self.root, folder)
+        self.remove_worktrees()
         self.mark("closed")
 
 
@@ -273,14 +285,3 @@ def start(root: Path, common: Path, config: Config, plan: Preparation, clock: Cl
         json.dumps(context, ensure_ascii=False), encoding="utf-8", errors="surrogateescape"
     )
     return Cycle(root, common, config, run, clock, **more)
-
-
-def resume(cycle: Cycle) -> Run:
-    """Bring an interrupted run to its end. Before the agent ran there is nothing to keep: it is aborted."""
-    process.end_group(-1, cycle.run.id, 2.0)
-    if not cycle.run.reached("running"):
-        for folder in (cycle.tree_folder, cycle.check_folder, cycle.land_folder):
-            worktrees.remove(cycle.root, folder)
-        cycle.mark("closed", result="aborted")
-        return cycle.run
-    return cycle.go()

@@ -6,7 +6,6 @@ command wrote during this very run, inside this run's folder.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -21,6 +20,7 @@ from nanobrag_loop.agents import process
 from nanobrag_loop.gates import ERROR, FAIL, OPERATORS, PASS, UNAVAILABLE, Gate, GateBook, GateResult, finite
 from nanobrag_loop.manifest import sha256_file
 from nanobrag_loop.runs import state_folder, write_atomic
+from nanobrag_loop.worktrees import blob_sha
 
 UNAVAILABLE_EXIT = 77
 SAYS_UNAVAILABLE = "the command says that it cannot run here (exit code 77)"
@@ -217,8 +217,7 @@ def _blob(gate: Gate, place: Place) -> GateResult:
         if outcome.exit_code != 0:
             return _result(gate, UNAVAILABLE, f"no object {gate.options['git']} in this clone")
         wanted = (place.out / log_name(gate, "log")).read_text().strip()
-        data = path.read_bytes()
-        found = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+        found = blob_sha(path)
         return _result(gate, PASS if found == wanted else FAIL, f"object {found[:12]}, wanted {wanted[:12]}")
     found = sha256_file(path)
     same = found == str(gate.options["sha256"])

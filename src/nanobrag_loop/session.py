@@ -10,11 +10,12 @@ from pathlib import Path
 
 from nanobrag_loop import gates, preparation, sync
 from nanobrag_loop.config import Config, SessionLimits
-from nanobrag_loop.cycle import Cycle, resume, start
+from nanobrag_loop.cycle import Cycle, start
 from nanobrag_loop.decide import Decision
 from nanobrag_loop.errors import BREAKER, BUDGET, FINDINGS, NO_RESULT, OK, RefusedError
 from nanobrag_loop.gitio import common_dir, resolve
 from nanobrag_loop.preparation import REPEATABLE, Base, NothingToDo, Wish
+from nanobrag_loop.recovery import abort, resume
 from nanobrag_loop.runs import Clock, Run, stop_requested, unfinished, utc_now
 
 SAME_FAILURE = 3
@@ -150,13 +151,14 @@ class Session:
         """Bring every interrupted run of this checkout to its end, oldest first."""
         finished = []
         for run in unfinished(self.root):
-            if run.journal["role"] != "engineer":
-                run.mark("closed", self.clock, result="aborted")
-                continue
             cycle = Cycle(self.root, self.common, self.config, run, self.clock, judge=self.breaker.judge)
             self.observe(cycle)
-            finished.append(resume(cycle))
-            self.say(f"resumed {summary(run)}" if run.journal.get("decision") else f"aborted {run.id}")
+            if run.journal["role"] == "engineer":
+                finished.append(resume(cycle))
+            else:
+                abort(cycle, "a supervisor's turn is taken anew")
+            aborted = run.journal.get("result") == "aborted"
+            self.say(f"aborted {run.id}: {run.journal['reason']}" if aborted else f"resumed {summary(run)}")
         return finished
 
     def refuse_unfinished(self) -> None:

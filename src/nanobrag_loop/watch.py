@@ -7,7 +7,7 @@ put back; files of the main checkout are left as they are, since a person may be
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nanobrag_loop import gitio, worktrees
@@ -74,13 +74,18 @@ def repository_findings(root: Path, common: Path, before: Mapping, after: Sentin
         gone = worktrees.drop_inner(root, common, name)
         text = f"a worktree was registered while the agent ran; {'it was taken out again' if gone else 'look at it'}"
         found.append(finding("P8", f".git/worktrees/{name}", text))
-    for line in sorted(set(after.damage) - set(before["damage"]))[:DAMAGE_SHOWN]:
-        found.append(finding("P8", ".git/objects", f"an object was forged or lost: {line}", remedy=FORGED))
+    found += damage_findings(sorted(set(after.damage) - set(before["damage"])))
     # The files that were looked at before: a run that is resumed may have another environment.
     for name, digest in before["user"].items():
         if worktrees.digest(Path(name)) != digest:
             found.append(finding("P8", name, "git's configuration of the user changed while the agent ran; look at it"))
     return found
+
+
+def damage_findings(lines: Sequence[str]) -> list[dict]:
+    """Findings P8 on what git finds wrong with its objects."""
+    texts = [f"an object was forged or lost: {line}" for line in lines[:DAMAGE_SHOWN]]
+    return [finding("P8", ".git/objects", text, remedy=FORGED) for text in texts]
 
 
 def moved_refs(root: Path, before: Mapping[str, str], after: Sentinel, run_id: str, branch: str) -> list[str]:

@@ -62,6 +62,10 @@ class Workplace:
         trees = (self.tree_folder, self.check_folder, self.land_folder)
         return portable(trees, self.run.folder, self.root)
 
+    def remove_worktrees(self) -> None:
+        for folder in (self.tree_folder, self.check_folder, self.land_folder):
+            worktrees.remove(self.root, folder)
+
     def mark(self, phase: str, **facts: object) -> None:
         self.run.mark(phase, self.clock, **facts)
         self.on_phase(phase)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nanobrag_loop.errors import GitError
-from nanobrag_loop.gitio import git, run, split
+from nanobrag_loop.gitio import git, listing, run, split
 
 IDENTITY = {
     "GIT_AUTHOR_NAME": "nb-loop",
@@ -94,6 +94,20 @@ def check_out_tree(root: Path, folder: Path, base: str, tree: str) -> None:
     """A worktree that holds exactly `tree`, detached at `base`."""
     add(root, folder, base)
     take_paths(folder, tree, changed_paths(root, base, tree))
+
+
+def altered(root: Path, folder: Path, tree: str) -> list[str]:
+    """Files of a checkout whose bytes are not those in `tree`: a filter or a hook made something else of them."""
+    files = {name: entry.sha for name, entry in listing(root, tree).items() if entry.mode.startswith("100")}
+    return [name for name, sha in files.items() if blob_sha(folder / name) != sha]
+
+
+def blob_sha(path: Path) -> str:
+    """The name that git gives to the bytes of a file; none if it is no regular file."""
+    if path.is_symlink() or not path.is_file():
+        return ""
+    data = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 def rebased_tree(root: Path, folder: Path, base: str, tree: str, tip: str) -> str | None:
