@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -41,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is that of `nanobrag_loop.errors`."""
     words = list(sys.argv[1:] if argv is None else argv)
     args = parser((words[0],) if words and words[0] in COMMANDS else COMMANDS).parse_args(words)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file's name may be no text; it is shown, not stumbled over.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return dispatch(args)
     except LoopError as error:

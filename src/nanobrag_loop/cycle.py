@@ -8,16 +8,19 @@ so a run that is resumed takes nothing from its journal but the tree, and judges
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from nanobrag_loop import gates, gitio, guarding, landing, manifest, measure, preparation, sync, watch, worktrees
-from nanobrag_loop.agents.result import Claim
+from nanobrag_loop import book, gates, gitio, guarding, landing, manifest, measure, preparation, sync, watch, worktrees
+from nanobrag_loop.agents.result import Claim, clean
 from nanobrag_loop.config import Config
 from nanobrag_loop.decide import Decision, Evidence, decide
+from nanobrag_loop.errors import LoopError
 from nanobrag_loop.preparation import Base, Preparation
 from nanobrag_loop.records import Record
 from nanobrag_loop.runs import Clock, Run, open_run, stamp, utc_now
@@ -48,14 +51,49 @@ class Cycle(Workplace):
         return [
             ("prepared", self.prepare),
             ("collected", self.run_and_collect),
-            ("guarded", self.guard),
-            ("gated", self.measure),
-            ("decided", self.decide),
-            ("committed", self.commit),
+            ("guarded", lambda: self.survive(self.guard)),
+            ("gated", lambda: self.survive(self.measure)),
+            ("decided", lambda: self.survive(self.decide)),
+            ("committed", lambda: self.survive(self.commit)),
             ("merged", self.merge),
             ("pushed", self.push),
             ("closed", self.close),
         ]
+
+    def run_and_collect(self) -> None:
+        self.run_or_end()
+        self.survive(self.collect)
+
+    def survive(self, step: Callable[[], None]) -> None:
+        """Take a step that reads what the agent left. If that cannot be used, whatever it is, the attempt has failed
+        and nothing of it is kept. If not even that can be recorded, the trouble is another one, and stays as it is."""
+        before = dict(self.run.journal)
+        try:
+            step()
+        except Exception as error:
+            if of_this_machine(error):
+                raise
+            try:
+                self.give_up(f"{type(error).__name__}: {error}")
+            except Exception:
+                self.run.journal = before
+                self.run.save()
+                raise known_error(error, self.run.id) from None
+
+    def give_up(self, why: str) -> None:
+        journal = self.run.journal
+        for folder in (self.artifacts, self.run.file("gates")):
+            worktrees.set_aside(folder)
+        self.run.note(
+            tree=gitio.resolve(self.root, journal["base"], "tree"),
+            paths=[],
+            claim=None,
+            claim_problem=f"what the agent left cannot be used: {clean(why, 200)}",
+            gates=[],
+            findings=journal.get("findings") or journal.get("escapes") or [],
+        )
+        self.decide()
+        self.commit()
 
     def guard(self) -> None:
         journal = self.run.journal
@@ -165,6 +203,8 @@ class Cycle(Workplace):
     def carry_over(self, tip: str, decision: Decision) -> Decision:
         """The change on the new tip, guarded and measured once more; if that fails it is not merged."""
         journal = self.run.journal
+        if not book.knows(Base(self.root, tip).text(self.config.ledger) or "", journal["item"]):
+            return Decision("partial", f"passes at its base; {tip[:12]} has no such item", keep_branch=True)
         tree = worktrees.rebased_tree(self.root, self.check_folder, journal["base"], journal["tree"], tip)
         if tree is None:
             return Decision("partial", f"passes at its base, conflicts with {tip[:12]}", keep_branch=True)
@@ -260,6 +300,21 @@ class Cycle(Workplace):
     def close(self) -> None:
         self.remove_worktrees()
         self.mark("closed")
+
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE)
+
+
+def of_this_machine(error: Exception) -> bool:
+    """Whether the trouble is the machine's, above all a full disk, and not with what an agent left."""
+    return (isinstance(error, OSError) and error.errno in NO_ROOM) or os.strerror(errno.ENOSPC) in str(error)
+
+
+def known_error(error: Exception, run_id: str) -> Exception:
+    """An error that ends as one line for the user."""
+    if isinstance(error, LoopError | OSError):
+        return error
+    return LoopError(f"run {run_id}: {type(error).__name__}: {error}", remedy=f"nb-loop runs abort {run_id} closes it")
 
 
 def start(root: Path, common: Path, config: Config, plan: Preparation, clock: Clock = utc_now, **more) -> Cycle:

@@ -258,9 +258,13 @@ def _check_values(options: Mapping, kind: str, place: str) -> None:
 
 
 def finite(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    """The value if it is a number that a float can hold; else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value
+    try:
+        return value if math.isfinite(value) else None
+    except OverflowError:
+        return None
 
 
 def describe(gate: Gate) -> str:

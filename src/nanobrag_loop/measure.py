@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nanobrag_loop.agents import process
+from nanobrag_loop.agents.result import clean
 from nanobrag_loop.gates import ERROR, FAIL, OPERATORS, PASS, UNAVAILABLE, Gate, GateBook, GateResult, finite
 from nanobrag_loop.manifest import sha256_file
 from nanobrag_loop.runs import state_folder, write_atomic
@@ -72,6 +73,7 @@ def prepare_needs(book: GateBook, gate: Gate, place: Place) -> str:
 
 def _result(gate: Gate, state: str, detail: str, **more) -> GateResult:
     options = gate.options
+    detail = clean(detail)
     facts = {"unit": str(options.get("unit", "")), "noise": float(options.get("noise", 0.0)), **more}
     if gate.kind == "metric":
         facts |= {"op": options["op"], "threshold": options["value"]}
@@ -138,6 +140,8 @@ CASE_TAGS = (("error", "errors"), ("failure", "failed"), ("skipped", "skipped"))
 
 def junit_counts(report: Path) -> dict[str, int] | None:
     """Outcomes by test case of a JUnit file: passed, failed, errors, skipped; None if there is no readable file."""
+    if not report.is_file():
+        return None
     try:
         root = ElementTree.parse(report).getroot()
     except (OSError, ElementTree.ParseError):
@@ -190,12 +194,14 @@ def read_number(path: Path, pointer: str, place: Place) -> tuple[float | None, s
     try:
         if not path.resolve().is_relative_to(place.out.resolve()):
             return None, f"{path.name} is not inside the run's folder"
+        if path.exists() and not path.is_file():
+            return None, f"{path.name} is no regular file"
         if path.stat().st_mtime < place.started - 1.0:
             return None, f"{path.name} is older than this run"
         node = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None, f"{path.name} was not written"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         return None, f"{path.name} is unreadable: {error}"
     for key in pointer.split("/")[1:]:
         key = key.replace("~1", "/").replace("~0", "~")
@@ -204,7 +210,7 @@ def read_number(path: Path, pointer: str, place: Place) -> tuple[float | None, s
         except (KeyError, IndexError, TypeError, ValueError):
             return None, f"{path.name} has no {pointer}"
     value = finite(node)
-    return (value, "") if value is not None else (None, f"{pointer} is {node!r}, not a finite number")
+    return (value, "") if value is not None else (None, f"{pointer} is {clean(repr(node), 80)}, not a finite number")
 
 
 def _blob(gate: Gate, place: Place) -> GateResult:

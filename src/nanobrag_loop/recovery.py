@@ -11,7 +11,6 @@ from nanobrag_loop import gitio, preparation, records, worktrees
 from nanobrag_loop.agents import process
 from nanobrag_loop.cycle import Cycle
 from nanobrag_loop.errors import LoopError
-from nanobrag_loop.items import FrozenItem
 from nanobrag_loop.preparation import Base
 from nanobrag_loop.runs import Run
 
@@ -26,10 +25,10 @@ def resume(cycle: Cycle) -> Run:
         if not cycle.run.reached("merged"):
             cycle.mark("merged")
         return cycle.go()
-    problem = impossible(cycle)
-    if problem:
-        return abort(cycle, problem)
-    begin_again(cycle)
+    try:
+        begin_again(cycle)
+    except (LoopError, LookupError, TypeError, ValueError, AttributeError) as error:
+        return abort(cycle, f"its journal cannot be true: {error}")
     return cycle.go()
 
 
@@ -47,39 +46,22 @@ def landed(cycle: Cycle) -> bool:
     return any(name.startswith(start) for name in gitio.listing(cycle.root, f"refs/heads/{cycle.config.branch}"))
 
 
-def impossible(cycle: Cycle) -> str:
-    """Why the journal cannot be that of a run here; empty if it can."""
-    journal, branch = cycle.run.journal, cycle.config.branch
-    base = str(journal.get("base"))
-    if not gitio.is_ancestor(cycle.root, base, f"refs/heads/{branch}"):
-        return f"its journal names a base that is no commit of {branch}"
-    try:
-        frozen_item(cycle, base)
-        if cycle.run.reached("collected"):
-            gitio.resolve(cycle.root, str(journal.get("tree")), "tree")
-    except LoopError as error:
-        return f"its journal cannot be true: {error}"
-    return ""
-
-
-def frozen_item(cycle: Cycle, base: str) -> FrozenItem:
-    name = cycle.run.journal.get("item")
-    items = preparation.ledger_items(Base(cycle.root, base), cycle.config)
-    found = next((item for item in items if item.id == name), None)
-    if found is None:
-        raise LoopError(f"no item {name!r} in the ledger of {base[:12]}")
-    return found
-
-
 def begin_again(cycle: Cycle) -> None:
-    """Back to the tree that the agent left, or to its worktree if no tree was made of it yet."""
+    """Back to the tree that the agent left, or to its worktree if no tree was made of it yet.
+
+    `LoopError`, or what Python raises on data of another form, if the journal cannot be that of a run here.
+    """
     journal, branch = cycle.run.journal, f"refs/heads/{cycle.config.branch}"
     base = gitio.resolve(cycle.root, journal["base"])
-    cycle.run.note(resumed=True, base=base, criteria=len(frozen_item(cycle, base).exit_criteria))
+    if not gitio.is_ancestor(cycle.root, base, branch):
+        raise LoopError(f"its base {base[:12]} is no commit of {cycle.config.branch}")
+    items = {item.id: item for item in preparation.ledger_items(Base(cycle.root, base), cycle.config)}
+    cycle.run.note(resumed=True, base=base, criteria=len(items[journal["item"]].exit_criteria))
     if cycle.run.reached("collected"):
+        tree = gitio.resolve(cycle.root, journal["tree"], "tree")
+        paths = worktrees.changed_paths(cycle.root, base, tree)
         claim, problem = cycle.claim()
-        paths = worktrees.changed_paths(cycle.root, base, journal["tree"])
-        cycle.mark("collected", paths=paths, claim=claim.as_dict() if claim else None, claim_problem=problem)
+        cycle.mark("collected", tree=tree, paths=paths, claim=claim and claim.as_dict(), claim_problem=problem)
     elif not gitio.is_ancestor(cycle.root, str(journal["before"]["refs"].get(branch)), branch):
         # On the journal's word the branch is never put back to commits that it does not hold.
         journal["before"]["refs"][branch] = gitio.resolve(cycle.root, branch)

@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nanobrag_loop.errors import RefusedError
+from nanobrag_loop.manifest import files_below
+from nanobrag_loop.worktrees import clear
 
 PHASES = (
     "opened",
@@ -154,7 +155,8 @@ class Run:
         self.save()
 
     def save(self) -> None:
-        write_atomic(self.folder / "run.json", json.dumps(self.journal, indent=1, ensure_ascii=False) + "\n")
+        # ASCII alone: names that are no text are escaped and read back as they were.
+        write_atomic(self.folder / "run.json", json.dumps(self.journal, indent=1) + "\n")
 
     def file(self, name: str) -> Path:
         return self.folder / name
@@ -217,11 +219,11 @@ def prune(root: Path, keep: int = KEEP_RUNS, keep_bytes: int = KEEP_BYTES) -> li
     for run in order:
         if len(closed) - len(gone) <= keep and total <= keep_bytes:
             break
-        shutil.rmtree(run.folder)
+        clear(run.folder)
         total -= size[run.id]
         gone.append(run.id)
     return gone
 
 
 def folder_bytes(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return sum(path.stat().st_size for path in files_below(folder))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-import shutil
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,14 +42,23 @@ def remove(root: Path, folder: Path) -> None:
 
 
 def clear(path: Path) -> None:
-    """Take away whatever lies at `path`: a folder, also one that cannot be read, a file, or a link but not its goal."""
-    if path.is_symlink() or path.is_file():
-        path.unlink()
-    shutil.rmtree(path, ignore_errors=True)
-    if path.exists():
-        for inner, _, _ in os.walk(path, onerror=lambda error: os.chmod(error.filename, 0o700)):
-            os.chmod(inner, 0o700)
-        shutil.rmtree(path, ignore_errors=True)
+    """Take away whatever lies at `path`: a folder, also one that cannot be read, a file, or a link but not its goal.
+
+    Left to `rm`: folders may lie deeper in each other than Python recurses, with names longer than a path may be.
+    """
+    for command in (["rm", "-rf"], ["chmod", "-R", "u+rwx"], ["rm", "-rf"]):
+        if not os.path.lexists(path):
+            return
+        subprocess.run([*command, "--", path], capture_output=True, check=False)
+
+
+def set_aside(folder: Path) -> None:
+    """Let a new, empty folder take the place of one that cannot be used."""
+    goal = folder.with_name(f"{folder.name}.unusable")
+    clear(goal)
+    if os.path.lexists(folder):
+        folder.rename(goal)
+    folder.mkdir(parents=True)
 
 
 def result_tree(folder: Path, base: str, index: Path) -> str:
