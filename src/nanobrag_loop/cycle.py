@@ -20,7 +20,7 @@ from nanobrag_loop import book, gates, gitio, guarding, landing, manifest, measu
 from nanobrag_loop.agents.result import Claim, clean
 from nanobrag_loop.config import Config
 from nanobrag_loop.decide import Decision, Evidence, decide
-from nanobrag_loop.errors import LoopError
+from nanobrag_loop.errors import GitError, LoopError
 from nanobrag_loop.preparation import Base, Preparation
 from nanobrag_loop.records import Record
 from nanobrag_loop.runs import Clock, Run, open_run, stamp, utc_now
@@ -289,7 +289,16 @@ class Cycle(Workplace):
         )
 
     def merge(self) -> None:
-        landing.merge(self.root, self.config.branch, self.run.journal["head"])
+        """By fast-forward. If the branch moved since the commits were made, they are made anew on its tip."""
+        journal = self.run.journal
+        tip = gitio.resolve(self.root, f"refs/heads/{self.config.branch}")
+        if tip != journal["tip"] and not gitio.is_ancestor(self.root, journal["head"], tip):
+            self.survive(self.commit)
+        try:
+            landing.merge(self.root, self.config.branch, journal["head"])
+        except GitError as error:
+            remedy = "commit or move aside the changed files, then: nb-loop run --resume"
+            raise GitError(str(error), remedy=remedy) from None
         self.mark("merged")
 
     def push(self) -> None:

@@ -85,6 +85,21 @@ def test_killed(tmp_path, moment):
         pass
 
 
+@pytest.mark.parametrize("moment", ["decided", "committed"])
+def test_the_branch_moves_before_the_run_is_resumed(tmp_path, moment):
+    toy = make_toy(tmp_path, {"plans/gates.yaml": FAST_GATES})
+    toy.scenario(*FIX, SUCCESS)
+    subprocess.run([sys.executable, "-c", RUNNER, str(toy.root), moment], capture_output=True, timeout=60)
+    (toy.root / "scripts/more.py").write_text("x = 1\n")
+    toy.git("add", "scripts/more.py")
+    toy.git("commit", "-q", "-m", "a person's")
+    toy.loop("run", "--resume")
+    assert toy.git("log", "--format=%s", "-1", "main~2").strip() == "a person's"
+    assert toy.git("show", "--name-only", "--format=", "main~1").split() == ["src/toy.py"]
+    assert toy.ledger().count("Attempt #") == 1
+    assert runs.unfinished(toy.root) == []
+
+
 def test_the_interrupted_attempt_says_so(tmp_path):
     toy = make_toy(tmp_path, {"plans/gates.yaml": FAST_GATES})
     toy.scenario({"sleep": 30})

@@ -119,6 +119,49 @@ def test_a_dirty_overlap_is_refused_and_resumed_later(toy):
     assert "return a * 2" in (toy.root / "src/toy.py").read_text()
 
 
+def test_a_dirty_ledger_is_committed_and_the_run_resumed(toy):
+    """What the refusal advises leads on: the attempt is built again on the commit that the person made."""
+    path = toy.root / "docs/fix_plan.md"
+    path.write_text(path.read_text().replace("Risks/Assumptions: none", "Risks/Assumptions: mine"))
+    toy.scenario(*FIX)
+    done = toy.loop("run", "--role", "engineer", "--agent", "fake", check=5)
+    assert "commit or move aside the changed files, then: nb-loop run --resume" in done.stderr
+    toy.git("commit", "-q", "-am", "mine")
+    toy.loop("run", "--resume")
+    assert "Risks/Assumptions: mine" in toy.ledger()
+    assert toy.ledger().count("Attempt #") == 1
+    assert "return a * 2" in toy.git("show", "main:src/toy.py")
+    assert toy.git("status", "--porcelain") == ""
+
+
+MOVED = """
+import subprocess, sys
+from pathlib import Path
+from nanobrag_loop import config, gitio, runs
+from nanobrag_loop.preparation import Wish
+from nanobrag_loop.session import Session
+
+root, person = Path(sys.argv[1]), ["git", "commit", "-q", "--allow-empty", "-m", "a person's"]
+moments = ["committed"]
+
+def observe(cycle):
+    cycle.on_phase = lambda phase: phase in moments and subprocess.run(person, cwd=root, check=moments.remove(phase))
+
+with runs.lock(gitio.common_dir(root) / "nbloop.lock", "test"):
+    raise SystemExit(Session(root, config.load(root), Wish(agent="fake"), 1, observe=observe).run())
+"""
+
+
+def test_the_branch_moves_at_the_last_moment(toy):
+    """Between the commits and their merge: they are made anew."""
+    toy.scenario(*FIX)
+    done = subprocess.run([sys.executable, "-c", MOVED, str(toy.root)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert toy.git("log", "--format=%s", "-1", "main~2").strip() == "a person's"
+    assert toy.ledger().count("Attempt #") == 1
+    assert "return a * 2" in toy.git("show", "main:src/toy.py")
+
+
 def test_a_person_leaves_the_branch_while_an_agent_works(toy):
     """The attempt is recorded on the branch, the person's checkout stays where it is."""
     switch = 'git -C "$(dirname "$(git rev-parse --path-format=absolute --git-common-dir)")" switch -q other'
