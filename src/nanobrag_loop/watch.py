@@ -126,6 +126,9 @@ def limit_findings(outcome: Mapping) -> list[dict]:
         found.append(finding(code, "agent", f"the agent was ended by the {outcome['ended']} limit"))
     if outcome["left"]:
         found.append(finding("L8", "agent", f"the agent left {len(outcome['left'])} processes behind; they were ended"))
+    if outcome["ended"] == "interrupted":
+        text = "the runner died: processes that the agent hid from group and environment may still run"
+        found.append(finding("L8", "agent", text, severity="W", remedy="look at what runs, and end it"))
     if code and outcome["exit_code"] == -signal.SIGKILL:
         found.append(finding("L9", "agent", "the agent ignored the request to end and was killed"))
     return found

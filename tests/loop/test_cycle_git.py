@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 
 import pytest
-from fake_agent_repo import FAST_GATES, LEDGER, make_toy, sh
+from fake_agent_repo import FAST_GATES, LEDGER, make_toy, running, sh
 
 from nanobrag_loop import runs
+from nanobrag_loop.agents.process import members
 
 FIX = [
     {"replace": {"path": "src/toy.py", "old": " + 0.5", "new": ""}},
@@ -237,6 +239,46 @@ def test_stop_file(toy):
     assert toy.ledger().count("Attempt #") == 1
     assert "stopped" in toy.loop("run", "--role", "engineer", "--agent", "noop").stderr
     toy.loop("stop", "--clear")
+
+
+def started(toy, **more):
+    """A loop whose agent is at work."""
+    loop = subprocess.Popen(
+        [sys.executable, "-m", "nanobrag_loop", "run", "--role", "engineer", "--agent", "fake"],
+        cwd=toy.root,
+        stderr=subprocess.PIPE,
+        text=True,
+        **more,
+    )
+    while not any(run.phase == "running" for run in runs.all_runs(toy.root)):
+        time.sleep(0.05)
+    return loop
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_the_agent_before_the_runner(toy, number):
+    """Also what the agent hid from its group and environment: the runner still knows its descent."""
+    pid = toy.root.parent / "pid"
+    toy.scenario({"shell": f"setsid env -i PATH=$PATH sleep 60 & echo $! > {pid}"}, {"sleep": 30})
+    loop = started(toy)
+    while not pid.exists() or not pid.read_text():
+        time.sleep(0.05)
+    loop.send_signal(number)
+    _, err = loop.communicate(timeout=30)
+    assert (loop.returncode, err.splitlines()[-1]) == (130, "nb-loop: interrupted")
+    (run,) = runs.all_runs(toy.root)
+    assert members(run.journal["pid"], run.id) == []
+    assert not running(int(pid.read_text()))
+    toy.loop("run", "--resume")
+    assert "failed (no report: interrupted" in toy.ledger()
+
+
+def test_a_closed_terminal_under_nohup(toy):
+    toy.scenario({"sleep": 1}, *FIX)
+    loop = started(toy, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    loop.send_signal(signal.SIGHUP)
+    assert loop.wait(60) == 0, loop.stderr.read()
+    assert "return a * 2" in toy.git("show", "main:src/toy.py")
 
 
 @pytest.mark.parametrize(
