@@ -10,8 +10,10 @@ import contextlib
 import fcntl
 import json
 import os
+import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -75,13 +77,19 @@ def state_folder(root: Path) -> Path:
     return folder
 
 
+STOP_SIGNAL = signal.SIGUSR1
+# Set by the signal: an agent can take the file away, but not what this process was told.
+stop_told = threading.Event()
+
+
 def stop_requested(root: Path) -> bool:
-    return (root / ".nbloop" / "STOP").exists()
+    return stop_told.is_set() or (root / ".nbloop" / "STOP").exists()
 
 
 @contextlib.contextmanager
 def lock(path: Path, purpose: str, now: Clock = utc_now) -> Iterator[None]:
-    """Hold the repository's only lock; `RefusedError` names the holder. A killed holder frees it at once."""
+    """Hold the repository's only lock; `RefusedError` names the holder. A killed holder frees it at once. Whoever holds
+    it can be told to stop."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
@@ -89,6 +97,8 @@ def lock(path: Path, purpose: str, now: Clock = utc_now) -> Iterator[None]:
         except BlockingIOError:
             remedy = "wait for it, or end it with `nb-loop stop`"
             raise RefusedError(f"another run holds the lock: {holder(path)}", remedy=remedy) from None
+        stop_told.clear()
+        signal.signal(STOP_SIGNAL, lambda number, frame: stop_told.set())
         about = {"pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose, "since": stamp(now())}
         os.ftruncate(handle, 0)
         os.pwrite(handle, json.dumps(about).encode(), 0)
@@ -107,6 +117,21 @@ def holder(path: Path) -> str:
         return f"pid {about['pid']} on {about['host']}, {about['purpose']}, since {about['since']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "holder unknown"
+
+
+def tell_to_stop(path: Path) -> int | None:
+    """Send the lock's holder the signal to stop; its pid, None if nobody here holds the lock.
+
+    The file could name any process: only one that has the very file open is meant.
+    """
+    try:
+        pid = int(json.loads(path.read_text())["pid"])
+        if not any(os.path.samefile(entry, path) for entry in Path(f"/proc/{pid}/fd").iterdir() if entry.exists()):
+            return None
+        os.kill(pid, STOP_SIGNAL)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return pid
 
 
 def stamp(moment: datetime) -> str:

@@ -113,7 +113,7 @@ class Session:
     def over_budget(self, done: int) -> str:
         limits = self.config.limits.session
         if stop_requested(self.root):
-            return "stopped: .nbloop/STOP exists; remove it to go on"
+            return "stopped: .nbloop/STOP was created; `nb-loop stop --clear` lets the loop go on"
         if limits.wall_s and time.monotonic() - self.begin > limits.wall_s:
             return f"budget: the session has lasted more than {limits.wall_s:.0f} s"
         if limits.usd and self.usd > limits.usd:

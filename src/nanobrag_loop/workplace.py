@@ -219,6 +219,8 @@ class Workplace:
             )
             tree, patch, paths = gitio.resolve(self.root, base, "tree"), "", []
         found += watch.limit_findings(journal["outcome"])
+        if journal["outcome"]["ended"] == "stop" and not (self.root / ".nbloop" / "STOP").exists():
+            found.append(watch.finding("P8", ".nbloop/STOP", "the file was taken away while the agent ran"))
         write_atomic(self.run.file("change.patch"), patch)
         claim, problem = self.claim()
         self.mark(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -241,10 +242,34 @@ def test_stop_file(toy):
     toy.loop("stop", "--clear")
 
 
-def started(toy, **more):
+def test_stop_although_the_agent_takes_the_file_away(toy):
+    own = 'd=$(dirname "$NBLOOP_RESULT")/../..'
+    toy.scenario({"shell": f"{own}; while true; do rm -f $d/STOP; done"})
+    loop = started(toy, "-n", "5")
+    assert f"process {loop.pid} was told" in toy.loop("stop").stdout
+    assert loop.wait(30) == 0
+    (run,) = runs.all_runs(toy.root)
+    assert {row["code"] for row in run.journal["findings"]} >= {"L7", "P8"}
+    assert toy.ledger().count("Attempt #") == 1
+
+
+def test_stop_signals_nobody_but_the_holder(toy):
+    """The lock's file may say what it likes."""
+    stranger = subprocess.Popen(["sleep", "30"])
+    try:
+        (toy.root / ".git/nbloop.lock").write_text(json.dumps({"pid": stranger.pid}))
+        assert "no loop runs here" in toy.loop("stop").stdout
+        time.sleep(0.2)
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def started(toy, *argv, **more):
     """A loop whose agent is at work."""
     loop = subprocess.Popen(
-        [sys.executable, "-m", "nanobrag_loop", "run", "--role", "engineer", "--agent", "fake"],
+        [sys.executable, "-m", "nanobrag_loop", "run", "--role", "engineer", "--agent", "fake", *argv],
         cwd=toy.root,
         stderr=subprocess.PIPE,
         text=True,
