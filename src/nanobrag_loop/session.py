@@ -43,11 +43,12 @@ class Breaker:
         failed = decision.result == "failed"
         self.failures[item] = self.failures.get(item, 0) + 1 if failed else 0
         self.idle[item] = 0 if moved else self.idle.get(item, 0) + 1
-        self.hits[item] = self.hits.get(item, 0) + bool(decision.reason.startswith("guard:"))
+        refused = decision.reason.startswith("guard:")
+        self.hits[item] = self.hits.get(item, 0) + 1 if refused else 0
         self.prints.setdefault(item, []).append(fingerprint(decision, results) if failed else "")
         same = self.prints[item][-SAME_FAILURE:]
         checks = (
-            (self.hits[item], self.limits.guard_hits, "refused by the guard {} times"),
+            (self.hits[item], self.limits.guard_hits, "refused by the guard {} times in a row"),
             (self.idle[item], self.limits.no_progress, "{} attempts without measured progress"),
             (self.failures[item], self.limits.failures, "{} failed attempts in a row"),
             (len(same) if len(set(same)) == 1 and same[0] else 0, SAME_FAILURE, "the same failure {} times"),
