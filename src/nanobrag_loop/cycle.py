@@ -302,8 +302,14 @@ class Cycle(Workplace):
         self.mark("merged")
 
     def push(self) -> None:
-        if self.config.push == "after-cycle":
-            sync.push(self.root, self.config.branch)
+        """A rejected push ends the session, not the run, which is over: the commits are pushed first next time."""
+        try:
+            if self.config.push == "after-cycle":
+                sync.push(self.root, self.config)
+        except GitError:
+            self.mark("pushed", unpushed=True)
+            self.close()
+            raise
         self.mark("pushed")
 
     def close(self) -> None:

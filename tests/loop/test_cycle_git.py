@@ -10,10 +10,12 @@ import sys
 import time
 
 import pytest
-from fake_agent_repo import FAST_GATES, LEDGER, make_toy, running, sh
+from fake_agent_repo import FAST_GATES, ITEM, LEDGER, make_toy, running, sh
 
 from nanobrag_loop import runs
 from nanobrag_loop.agents.process import members
+from nanobrag_loop.ledger import edit as document
+from nanobrag_loop.ledger.cst import Document
 
 FIX = [
     {"replace": {"path": "src/toy.py", "old": " + 0.5", "new": ""}},
@@ -192,6 +194,59 @@ def test_rejected_push_keeps_the_commits(tmp_path):
     assert toy.ledger().count("Attempt #") == 1
 
 
+@pytest.fixture
+def pushing(tmp_path):
+    return make_toy(tmp_path, {"plans/gates.yaml": FAST_GATES}, push="after-cycle")
+
+
+def test_a_colleague_pushed_to_the_ledger_meanwhile(pushing):
+    """An attempt and a field on their side, an attempt and code on ours: both stand, theirs as it was published."""
+    pushing.scenario({"sleep": 1}, *FIX)
+    loop = started(pushing)
+    text = pushing.ledger().replace("Risks/Assumptions: none", "Risks/Assumptions: theirs")
+    numbered = document.add_attempt(Document.of(text), ITEM, "2026-11-01", "failed. theirs", {}).text
+    colleague(pushing, "docs/fix_plan.md", numbered)
+    assert loop.wait(60) == 0, loop.stderr.read()
+    assert sh(pushing.remote, "git", "rev-parse", "main").strip() == pushing.head()
+    ledger = pushing.ledger()
+    assert "Risks/Assumptions: theirs" in ledger
+    assert "Attempt #1 — Result: failed. theirs" in ledger
+    assert "Attempt #2 — Result: success" in ledger
+    assert "return a * 2" in pushing.git("show", "main:src/toy.py")
+    pushing.loop("ledger", "lint", "docs/fix_plan.md")
+    assert pushing.git("worktree", "list").count("\n") == 1
+
+
+def test_a_colleague_pushed_code_meanwhile(pushing):
+    """To a mere record it is joined; to code it is not, and the next cycle is refused until a person has merged."""
+    pushing.scenario({"sleep": 1}, {"result": {"result": "diagnostic"}})
+    loop = started(pushing)
+    colleague(pushing, "README.md", "# Theirs\n")
+    assert loop.wait(60) == 0, loop.stderr.read()
+    assert pushing.git("show", "main:README.md") == "# Theirs\n"
+
+    pushing.scenario({"sleep": 1}, *FIX)
+    loop = started(pushing)
+    colleague(pushing, "README.md", "# Theirs again\n")
+    assert loop.wait(60) == 5
+    assert "have diverged" in loop.stderr.read()
+    assert runs.unfinished(pushing.root) == []
+    refused(pushing, 5, "have diverged", "merge or rebase by hand")
+    pushing.git("pull", "-q", "--no-rebase", "--no-edit")
+    pushing.loop("run", "--resume")
+    assert sh(pushing.remote, "git", "rev-parse", "main").strip() == pushing.head()
+
+
+def test_a_ledger_that_contradicts_is_not_joined(pushing):
+    pushing.scenario({"sleep": 1}, *FIX)
+    loop = started(pushing)
+    colleague(pushing, "docs/fix_plan.md", pushing.ledger().replace("in_progress", "blocked"))
+    assert loop.wait(60) == 5
+    assert "Status: both sides changed it" in loop.stderr.read()
+    assert runs.unfinished(pushing.root) == []
+    assert "<<<<" not in pushing.ledger()
+
+
 def test_the_branch_moved_meanwhile(toy):
     """A person commits while the agent runs: the change is carried over, guarded and measured again."""
     toy.scenario({"sleep": 1}, *FIX)
@@ -276,6 +331,7 @@ def started(toy, *argv, **more):
         **more,
     )
     while not any(run.phase == "running" for run in runs.all_runs(toy.root)):
+        assert loop.poll() is None, loop.stderr.read()
         time.sleep(0.05)
     return loop
 
