@@ -19,7 +19,7 @@ from nanobrag_loop.agents.process import members
 PHASES = [phase for phase in runs.PHASES if phase != "opened"]
 
 RUNNER = """
-import os, signal, sys
+import os, signal, sys, time
 from pathlib import Path
 from nanobrag_loop import config, gitio, landing, runs
 from nanobrag_loop.preparation import Wish
@@ -27,12 +27,19 @@ from nanobrag_loop.session import Session
 
 root, moment = Path(sys.argv[1]), sys.argv[2]
 die = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
-watch = lambda phase: die() if phase == moment else None
+
+def watch(cycle, phase):
+    # An agent dies with its runner: what it is to leave, if that is given, it has to write before.
+    while phase == moment and sys.argv[3:] and sys.argv[3] not in (cycle.tree_folder / "src/toy.py").read_text():
+        time.sleep(0.05)
+    if phase == moment:
+        die()
+
 if moment == "opened":
     observe = die
 else:
     def observe(cycle):
-        cycle.on_phase = watch
+        cycle.on_phase = lambda phase: watch(cycle, phase)
 if moment == "after the merge, before its mark":
     merge = landing.merge
     landing.merge = lambda *args: (merge(*args), die())
@@ -56,7 +63,10 @@ def test_killed(tmp_path, moment):
     toy.scenario(*FIX, *wait, SUCCESS)
     head = toy.head()
     done = subprocess.run(
-        [sys.executable, "-c", RUNNER, str(toy.root), moment], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", RUNNER, str(toy.root), moment, *(["a * 2"] if moment == "running" else [])],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     run = runs.all_runs(toy.root)[-1]
