@@ -76,6 +76,8 @@ class Cycle(Workplace):
             try:
                 self.give_up(f"{type(error).__name__}: {error}")
             except Exception:
+                for folder in (self.artifacts, self.run.file("gates")):
+                    worktrees.bring_back(folder)
                 self.run.journal = before
                 self.run.save()
                 raise known_error(error, self.run.id) from None

@@ -54,11 +54,19 @@ def clear(path: Path) -> None:
 
 def set_aside(folder: Path) -> None:
     """Let a new, empty folder take the place of one that cannot be used."""
-    goal = folder.with_name(f"{folder.name}.unusable")
-    clear(goal)
+    aside = folder.with_name(f"{folder.name}.unusable")
+    clear(aside)
     if os.path.lexists(folder):
-        folder.rename(goal)
+        folder.rename(aside)
     folder.mkdir(parents=True)
+
+
+def bring_back(folder: Path) -> None:
+    """Undo `set_aside`, as far as it came."""
+    aside = folder.with_name(f"{folder.name}.unusable")
+    if os.path.lexists(aside):
+        clear(folder)
+        aside.rename(folder)
 
 
 def result_tree(folder: Path, base: str, index: Path) -> str:

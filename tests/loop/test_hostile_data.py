@@ -107,6 +107,35 @@ def test_left_out(toy, name):
     goes_on(toy, done)
 
 
+NOTES = {"artifact": {"name": "notes.txt", "text": "x"}}
+
+
+def with_hook(toy, command: str) -> None:
+    (toy.root / ".git/hooks/pre-commit").write_text(f"#!/bin/sh\n{command}\n")
+
+
+def test_evidence_that_a_hook_refuses(toy):
+    """What is not foreseen here: the attempt is recorded without what cannot be."""
+    with_hook(toy, "! git diff --cached --name-only | grep -q notes.txt")
+    toy.scenario(*FIX, NOTES, {"result": {"result": "success", "artifacts": ["notes.txt"]}})
+    before = toy.tree_without_ledger()
+    done = toy.loop("run", "--role", "engineer", "--agent", "fake", check=7)
+    assert record(toy)["reason"].startswith("no report: what the agent left cannot be used: GitError")
+    assert toy.tree_without_ledger() == before
+    assert (runs.find(toy.root, "last").folder / "artifacts.unusable/notes.txt").read_text() == "x"
+    goes_on(toy, done)
+
+
+def test_what_fails_without_the_evidence_too_is_no_fault_of_the_agent(toy):
+    with_hook(toy, "echo not today >&2; exit 1")
+    toy.scenario(*FIX, NOTES, {"result": {"result": "success", "artifacts": ["notes.txt"]}})
+    assert "not today" in toy.loop("run", "--role", "engineer", "--agent", "fake", check=5).stderr
+    with_hook(toy, "exit 0")
+    toy.loop("run", "--resume")
+    assert record(toy)["result"] == "success"
+    assert any(row["path"].endswith("/notes.txt") and row["kept"] == "git" for row in record(toy)["artifacts"])
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
