@@ -31,7 +31,7 @@ def accept(root: Path, common: Path, config: Config, run: Run) -> str:
     decision = cycle.carry_over(tip, Decision(**journal["decision"]))
     if not decision.merge:
         raise RefusedError(f"run {run.id} is not merged: {decision.reason}")
-    paths = worktrees.changed_paths(root, tip, run.journal["tree"])
+    paths = worktrees.changed_paths(root, tip, run.journal["carried"])
     parcel = cycle.parcel(replace(decision, reason=f"{decision.reason}; accepted by a person"))
     gate_file = gate_book(Base(root, tip))
     if not gates.all_pass([gates.GateResult.from_dict(row) for row in journal["gates"]]) or not gate_file.of(

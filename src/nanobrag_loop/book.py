@@ -62,6 +62,10 @@ def frozen(item: model.Item) -> FrozenItem:
     )
 
 
+def knows(text: str, item_id: str) -> bool:
+    return Document.of(text).item(item_id) is not None
+
+
 def next_attempt(text: str, item_id: str) -> int:
     return edit.next_attempt(Document.of(text), item_id)
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,6 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is that of `nanobrag_loop.errors`."""
     words = list(sys.argv[1:] if argv is None else argv)
     args = parser((words[0],) if words and words[0] in COMMANDS else COMMANDS).parse_args(words)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file's name may be no text; it is shown, not stumbled over.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    end_like_ctrl_c()
     try:
         return dispatch(args)
     except LoopError as error:
@@ -56,6 +62,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         drop_output()
         print(f"nb-loop: {error.filename2 or error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
         return USAGE
+
+
+def end_like_ctrl_c() -> None:
+    """A request to end, or a terminal that is closed, is Ctrl-C: a running agent is ended before this process is.
+    What is ignored already, as under `nohup`, stays ignored."""
+
+    def interrupt(number: int, frame: object) -> NoReturn:
+        signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, interrupt)
 
 
 def drop_output() -> None:

@@ -2,22 +2,25 @@
 
 Each step reads what earlier steps left in the run's folder and journal, does its work, and marks its phase. A step
 that was interrupted is done again from its beginning: until the merge nothing outside the run's own folder and
-worktrees has changed, and the merge itself can be repeated.
+worktrees has changed, and the merge itself can be repeated. An agent can end its runner and write the journal itself,
+so a run that is resumed takes nothing from its journal but the tree, and judges that anew.
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from nanobrag_loop import gates, gitio, guarding, landing, manifest, measure, preparation, sync, watch, worktrees
-from nanobrag_loop.agents import process
-from nanobrag_loop.agents.result import Claim
+from nanobrag_loop import book, gates, gitio, guarding, landing, manifest, measure, preparation, sync, watch, worktrees
+from nanobrag_loop.agents.result import Claim, clean
 from nanobrag_loop.config import Config
 from nanobrag_loop.decide import Decision, Evidence, decide
+from nanobrag_loop.errors import GitError, LoopError
 from nanobrag_loop.preparation import Base, Preparation
 from nanobrag_loop.records import Record
 from nanobrag_loop.runs import Clock, Run, open_run, stamp, utc_now
@@ -30,6 +33,10 @@ class Cycle(Workplace):
     the item, or nothing."""
 
     judge: Callable[[Run, Decision, list[gates.GateResult]], str] = field(default=lambda run, decision, results: "")
+
+    @property
+    def resumed(self) -> bool:
+        return bool(self.run.journal.get("resumed"))
 
     # --- the chain
 
@@ -44,23 +51,66 @@ class Cycle(Workplace):
         return [
             ("prepared", self.prepare),
             ("collected", self.run_and_collect),
-            ("guarded", self.guard),
-            ("gated", self.measure),
-            ("decided", self.decide),
-            ("committed", self.commit),
+            ("guarded", lambda: self.survive(self.guard)),
+            ("gated", lambda: self.survive(self.measure)),
+            ("decided", lambda: self.survive(self.decide)),
+            ("committed", lambda: self.survive(self.commit)),
             ("merged", self.merge),
             ("pushed", self.push),
             ("closed", self.close),
         ]
 
+    def run_and_collect(self) -> None:
+        self.run_or_end()
+        self.survive(self.collect)
+
+    def survive(self, step: Callable[[], None]) -> None:
+        """Take a step that reads what the agent left. If that cannot be used, whatever it is, the attempt has failed
+        and nothing of it is kept. If not even that can be recorded, the trouble is another one, and stays as it is."""
+        before = dict(self.run.journal)
+        try:
+            step()
+        except Exception as error:
+            if of_this_machine(error):
+                raise
+            try:
+                self.give_up(f"{type(error).__name__}: {error}")
+            except Exception:
+                for folder in (self.artifacts, self.run.file("gates")):
+                    worktrees.bring_back(folder)
+                self.run.journal = before
+                self.run.save()
+                raise known_error(error, self.run.id) from None
+
+    def give_up(self, why: str) -> None:
+        journal = self.run.journal
+        for folder in (self.artifacts, self.run.file("gates")):
+            worktrees.set_aside(folder)
+        self.run.note(
+            tree=gitio.resolve(self.root, journal["base"], "tree"),
+            paths=[],
+            claim=None,
+            claim_problem=f"what the agent left cannot be used: {clean(why, 200)}",
+            gates=[],
+            findings=journal.get("findings") or journal.get("escapes") or [],
+        )
+        self.decide()
+        self.commit()
+
     def guard(self) -> None:
         journal = self.run.journal
         findings = list(journal["escapes"])
+        if self.resumed:
+            findings += watch.damage_findings(worktrees.damage(self.root))
         if journal["paths"]:
-            role, route = journal["role"], journal["route"]["name"]
-            found = guarding.findings(self.root, self.config, journal["base"], journal["tree"], role, route)
-            findings += found
+            findings += self.findings(journal["base"], journal["tree"])
         self.mark("guarded", findings=findings)
+
+    def findings(self, base: str, tree: str) -> list[dict]:
+        """What the guard says. In a resumed run no route thaws tests: the journal may name any."""
+        frozen = self.config.tests.frozen_in if self.resumed else ()
+        route = frozen[0] if frozen else self.run.journal["route"]["name"]
+        return guarding.findings(self.root, self.config, base, tree, self.run.journal["role"], route)
 
     def refusals(self) -> list[str]:
         return [row["code"] for row in self.run.journal["findings"] if row.get("severity", "E") == "E"]
@@ -89,8 +139,10 @@ class Cycle(Workplace):
         place = measure.Place(self.check_folder, out, env, time.time(), self.run.id)
         kept = worktrees.keep_git_files(self.common)
         before = worktrees.sentinel(self.root, self.common, self.run.id).as_dict()
+        altered = worktrees.altered(self.root, self.check_folder, tree) if self.resumed else []
         results = measure.evaluate_all(gate_file, own, place)
         found = watch.escapes(self.root, self.common, before, kept, self.run.id, self.config.branch)
+        found += [watch.finding("P8", name, "a filter or hook of git checks out another content") for name in altered]
         if found:
             self.run.note(findings=[*self.run.journal["findings"], *found])
         else:
@@ -103,7 +155,7 @@ class Cycle(Workplace):
     def base_gates(self, gate_file: gates.GateBook, own: tuple[gates.Gate, ...]) -> list[gates.GateResult]:
         """The same gates at the base: remembered if they were measured on that tree here, else measured now."""
         base = self.run.journal["base"]
-        known = measure.recall(self.root, self.cache_key(base, own))
+        known = None if self.resumed else measure.recall(self.root, self.cache_key(base, own))
         return known if known is not None else self.gates_on(base, gate_file, own, self.run.file("gates-base"))
 
     def decide(self) -> None:
@@ -129,6 +181,7 @@ class Cycle(Workplace):
         journal = self.run.journal
         tip = gitio.resolve(self.root, f"refs/heads/{self.config.branch}")
         decision = Decision(**journal["decision"])
+        journal["carried"] = ""
         if decision.merge and journal["paths"] and tip != journal["base"]:
             decision = self.carry_over(tip, decision)
         parked = self.config.mode == "review" and decision.merge
@@ -152,16 +205,18 @@ class Cycle(Workplace):
     def carry_over(self, tip: str, decision: Decision) -> Decision:
         """The change on the new tip, guarded and measured once more; if that fails it is not merged."""
         journal = self.run.journal
+        if not book.knows(Base(self.root, tip).text(self.config.ledger) or "", journal["item"]):
+            return Decision("partial", f"passes at its base; {tip[:12]} has no such item", keep_branch=True)
         tree = worktrees.rebased_tree(self.root, self.check_folder, journal["base"], journal["tree"], tip)
         if tree is None:
             return Decision("partial", f"passes at its base, conflicts with {tip[:12]}", keep_branch=True)
-        found = guarding.findings(self.root, self.config, tip, tree, journal["role"], journal["route"]["name"])
+        found = self.findings(tip, tree)
         gate_file = preparation.gate_book(Base(self.root, tip))
         own = gate_file.of(journal["item"])
         results = self.gates_on(tree, gate_file, own, self.run.file("gates-tip"))
         if self.refusals() or any(row["severity"] == "E" for row in found) or not gates.all_pass(results):
             return Decision("partial", f"passes at its base, not on {tip[:12]}", keep_branch=True)
-        self.run.note(tree=tree, carried_to=tip)
+        self.run.note(carried=tree, carried_to=tip)
         return decision
 
     def keep_branch(self) -> str:
@@ -226,7 +281,7 @@ class Cycle(Workplace):
             journal["item"],
             record,
             decision,
-            journal["tree"],
+            journal.get("carried") or journal["tree"],
             journal["paths"],
             self.artifacts,
             self.run.file("gates"),
@@ -236,18 +291,47 @@ class Cycle(Workplace):
         )
 
     def merge(self) -> None:
-        landing.merge(self.root, self.config.branch, self.run.journal["head"])
+        """By fast-forward. If the branch moved since the commits were made, they are made anew on its tip."""
+        journal = self.run.journal
+        tip = gitio.resolve(self.root, f"refs/heads/{self.config.branch}")
+        if tip != journal["tip"] and not gitio.is_ancestor(self.root, journal["head"], tip):
+            self.survive(self.commit)
+        try:
+            landing.merge(self.root, self.config.branch, journal["head"])
+        except GitError as error:
+            remedy = "commit or move aside the changed files, then: nb-loop run --resume"
+            raise GitError(str(error), remedy=remedy) from None
         self.mark("merged")
 
     def push(self) -> None:
-        if self.config.push == "after-cycle":
-            sync.push(self.root, self.config.branch)
+        """A rejected push ends the session, not the run, which is over: the commits are pushed first next time."""
+        try:
+            if self.config.push == "after-cycle":
+                sync.push(self.root, self.config)
+        except GitError:
+            self.mark("pushed", unpushed=True)
+            self.close()
+            raise
         self.mark("pushed")
 
     def close(self) -> None:
-        for folder in (self.tree_folder, self.check_folder, self.land_folder):
-            worktrees.remove(self.root, folder)
+        self.remove_worktrees()
         self.mark("closed")
+
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE)
+
+
+def of_this_machine(error: Exception) -> bool:
+    """Whether the trouble is the machine's, above all a full disk, and not with what an agent left."""
+    return (isinstance(error, OSError) and error.errno in NO_ROOM) or os.strerror(errno.ENOSPC) in str(error)
+
+
+def known_error(error: Exception, run_id: str) -> Exception:
+    """An error that ends as one line for the user."""
+    if isinstance(error, LoopError | OSError):
+        return error
+    return LoopError(f"run {run_id}: {type(error).__name__}: {error}", remedy=f"nb-loop runs abort {run_id} closes it")
 
 
 def start(root: Path, common: Path, config: Config, plan: Preparation, clock: Clock = utc_now, **more) -> Cycle:
@@ -273,14 +357,3 @@ def start(root: Path, common: Path, config: Config, plan: Preparation, clock: Cl
         json.dumps(context, ensure_ascii=False), encoding="utf-8", errors="surrogateescape"
     )
     return Cycle(root, common, config, run, clock, **more)
-
-
-def resume(cycle: Cycle) -> Run:
-    """Bring an interrupted run to its end. Before the agent ran there is nothing to keep: it is aborted."""
-    process.end_group(-1, cycle.run.id, 2.0)
-    if not cycle.run.reached("running"):
-        for folder in (cycle.tree_folder, cycle.check_folder, cycle.land_folder):
-            worktrees.remove(cycle.root, folder)
-        cycle.mark("closed", result="aborted")
-        return cycle.run
-    return cycle.go()

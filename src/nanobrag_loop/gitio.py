@@ -144,7 +144,7 @@ def fast_forward(root: Path, branch: str, head: str) -> None:
     try:
         git(root, "merge", "--ff-only", "--quiet", head)
     except GitError as error:
-        remedy = f"commit or move aside the changed files, then: git merge --ff-only {head[:12]}"
+        remedy = "commit or move aside the changed files, then try again"
         raise GitError(f"{branch} was not moved: {error}", remedy=remedy) from None
 
 

@@ -41,7 +41,10 @@ class Parcel:
 
 
 def land(root: Path, config: Config, folder: Path, tip: str, parcel: Parcel) -> tuple[str, Record]:
-    """Build the commits on `tip` in the worktree `folder`; the new tip and the record as committed."""
+    """Build the commits on `tip` in the worktree `folder`; the new tip and the record as committed.
+
+    An item that a person took out of the ledger meanwhile has its record, and no entry.
+    """
     worktrees.add(root, folder, tip)
     text = (folder / config.ledger).read_text(encoding="utf-8", errors="surrogateescape")
     if parcel.run in text and not parcel.accepted:
@@ -50,13 +53,15 @@ def land(root: Path, config: Config, folder: Path, tip: str, parcel: Parcel) -> 
         worktrees.take_paths(folder, parcel.tree, parcel.paths)
         subject = f"{parcel.item}: {parcel.record.summary or 'change of attempt ' + str(parcel.record.attempt)}"
         gitio.commit(folder, subject[:100], parcel.trailers, config)
-    number = book.next_attempt(text, parcel.item)
+    known = book.knows(text, parcel.item)
+    number = book.next_attempt(text, parcel.item) if known else parcel.record.attempt
     merged = parcel.decision.merge and bool(parcel.paths)
     record, kept = evidence(folder, replace(parcel.record, attempt=number, merged=merged), parcel)
     target = folder / record.path
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(record.text(), encoding="utf-8")
-    updated = ledger_text(text, parcel, record, number)
+    # A name that is no text becomes an escape of JSON.
+    target.write_text(record.text(), encoding="utf-8", errors="backslashreplace")
+    updated = ledger_text(text, parcel, record, number) if known else text
     (folder / config.ledger).write_text(updated, encoding="utf-8", errors="surrogateescape")
     problems = book.new_errors(text, updated, config.ledger)
     if problems:

@@ -6,9 +6,9 @@ size and the sha256, so that evidence that is missing but accounted for differs 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -21,6 +21,7 @@ COUNT_CAP = 200
 # Of all that an attempt leaves so many bytes are read; agents can write files that take hours to hash.
 HASH_CAP = 256 * 1024 * 1024
 NOT_HASHED = "too much to be hashed"
+NAME_CAP = 200
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,19 @@ def sha256_text(text: str) -> str:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Regular files below `folder`, sorted; symbolic links are not followed and not returned, `folder` included."""
+    """Regular files below `folder`, sorted; symbolic links are not followed and not returned, `folder` included.
+
+    Folders may lie deeper in each other than Python recurses; what no path can name is not found.
+    """
     found: list[Path] = []
-    if folder.is_symlink():
-        return found
-    for root, names, files in os.walk(folder, followlinks=False):
-        names.sort()
-        found += [Path(root, name) for name in sorted(files) if stat.S_ISREG(os.lstat(Path(root, name)).st_mode)]
+    ahead = [] if folder.is_symlink() else [folder]
+    while ahead:
+        with contextlib.suppress(OSError), os.scandir(ahead.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    ahead.append(Path(entry.path))
+                elif entry.is_file(follow_symlinks=False):
+                    found.append(Path(entry.path))
     return sorted(found)
 
 
@@ -77,6 +84,8 @@ def collect(
     for size, path in sized:
         relative = PurePosixPath(path.relative_to(folder).as_posix())
         why = reason_to_drop(path, size, kept_bytes, len(copies), suffixes)
+        if not str(relative).isprintable() or len(str(relative)) > NAME_CAP:
+            why = "the name is too long or not plain text"
         if reserved and relative.parts[0].casefold() == reserved:
             why = f"{reserved}/ is for what the runner measures"
         if not why:
@@ -103,8 +112,11 @@ def reason_to_drop(path: Path, size: int, kept_bytes: int, kept_count: int, suff
         return f"the attempt has more than {ATTEMPT_CAP // 1024} KiB"
     if kept_count >= COUNT_CAP:
         return f"the attempt has more than {COUNT_CAP} files"
-    if suffix in TEXT_SUFFIXES and b"\0" in path.read_bytes()[:8192]:
+    data = path.read_bytes() if suffix in TEXT_SUFFIXES else b""
+    if b"\0" in data[:8192]:
         return "binary content under a text name"
+    if b"<<<<<<<" in data and b">>>>>>>" in data:
+        return "conflict markers, which no commit may hold"
     return ""
 
 

@@ -6,7 +6,6 @@ command wrote during this very run, inside this run's folder.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -18,10 +17,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nanobrag_loop.agents import process
+from nanobrag_loop.agents.result import clean
 from nanobrag_loop.gates import ERROR, FAIL, OPERATORS, PASS, UNAVAILABLE, Gate, GateBook, GateResult
 from nanobrag_loop.manifest import sha256_file
 from nanobrag_loop.runs import state_folder, write_atomic
 from nanobrag_loop.typed import finite
+from nanobrag_loop.worktrees import blob_sha
 
 UNAVAILABLE_EXIT = 77
 SAYS_UNAVAILABLE = "the command says that it cannot run here (exit code 77)"
@@ -75,6 +76,7 @@ def prepare_needs(book: GateBook, gate: Gate, place: Place) -> str:
 
 def _result(gate: Gate, state: str, detail: str, **more) -> GateResult:
     options = gate.options
+    detail = clean(detail)
     facts = {"unit": str(options.get("unit", "")), "noise": float(options.get("noise", 0.0)), **more}
     if gate.kind == "metric":
         facts |= {"op": options["op"], "threshold": options["value"]}
@@ -141,6 +143,8 @@ CASE_TAGS = (("error", "errors"), ("failure", "failed"), ("skipped", "skipped"))
 
 def junit_counts(report: Path) -> dict[str, int] | None:
     """Outcomes by test case of a JUnit file: passed, failed, errors, skipped; None if there is no readable file."""
+    if not report.is_file():
+        return None
     try:
         if report.stat().st_size > READ_CAP:
             return None
@@ -195,6 +199,8 @@ def read_number(path: Path, pointer: str, place: Place) -> tuple[float | None, s
     try:
         if not path.resolve().is_relative_to(place.out.resolve()):
             return None, f"{path.name} is not inside the run's folder"
+        if path.exists() and not path.is_file():
+            return None, f"{path.name} is no regular file"
         about = path.stat()
         if about.st_mtime < place.started - 1.0:
             return None, f"{path.name} is older than this run"
@@ -203,7 +209,7 @@ def read_number(path: Path, pointer: str, place: Place) -> tuple[float | None, s
         node = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None, f"{path.name} was not written"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         return None, f"{path.name} is unreadable: {error}"
     for key in pointer.split("/")[1:]:
         key = key.replace("~1", "/").replace("~0", "~")
@@ -212,7 +218,7 @@ def read_number(path: Path, pointer: str, place: Place) -> tuple[float | None, s
         except (KeyError, IndexError, TypeError, ValueError):
             return None, f"{path.name} has no {pointer}"
     value = finite(node)
-    return (value, "") if value is not None else (None, f"{pointer} is {node!r}, not a finite number")
+    return (value, "") if value is not None else (None, f"{pointer} is {clean(repr(node), 80)}, not a finite number")
 
 
 def _blob(gate: Gate, place: Place) -> GateResult:
@@ -225,8 +231,7 @@ def _blob(gate: Gate, place: Place) -> GateResult:
         if outcome.exit_code != 0:
             return _result(gate, UNAVAILABLE, f"no object {gate.options['git']} in this clone")
         wanted = (place.out / log_name(gate, "log")).read_text().strip()
-        data = path.read_bytes()
-        found = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+        found = blob_sha(path)
         return _result(gate, PASS if found == wanted else FAIL, f"object {found[:12]}, wanted {wanted[:12]}")
     found = sha256_file(path)
     same = found == str(gate.options["sha256"])

@@ -32,8 +32,8 @@ class Portable:
 
     def value(self, value: Any) -> Any:
         """Plain data, as JSON can hold it, with all texts in it rewritten."""
-        text = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogateescape")
-        return json.loads(self.data(text).decode("utf-8", "surrogateescape"))
+        text = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        return json.loads(self.data(text).decode("utf-8", "surrogatepass"))
 
     def files(self, folder: Path) -> None:
         """Rewrite the text files below a folder that are small enough to be kept; doing it again changes nothing."""

@@ -10,15 +10,18 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
+import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from nanobrag_loop.errors import RefusedError
+from nanobrag_loop.manifest import files_below
+from nanobrag_loop.worktrees import clear
 
 PHASES = (
     "opened",
@@ -74,13 +77,19 @@ def state_folder(root: Path) -> Path:
     return folder
 
 
+STOP_SIGNAL = signal.SIGUSR1
+# Set by the signal: an agent can take the file away, but not what this process was told.
+stop_told = threading.Event()
+
+
 def stop_requested(root: Path) -> bool:
-    return (root / ".nbloop" / "STOP").exists()
+    return stop_told.is_set() or (root / ".nbloop" / "STOP").exists()
 
 
 @contextlib.contextmanager
 def lock(path: Path, purpose: str, now: Clock = utc_now) -> Iterator[None]:
-    """Hold the repository's only lock; `RefusedError` names the holder. A killed holder frees it at once."""
+    """Hold the repository's only lock; `RefusedError` names the holder. A killed holder frees it at once. Whoever holds
+    it can be told to stop."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
@@ -88,6 +97,8 @@ def lock(path: Path, purpose: str, now: Clock = utc_now) -> Iterator[None]:
         except BlockingIOError:
             remedy = "wait for it, or end it with `nb-loop stop`"
             raise RefusedError(f"another run holds the lock: {holder(path)}", remedy=remedy) from None
+        stop_told.clear()
+        signal.signal(STOP_SIGNAL, lambda number, frame: stop_told.set())
         about = {"pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose, "since": stamp(now())}
         os.ftruncate(handle, 0)
         os.pwrite(handle, json.dumps(about).encode(), 0)
@@ -106,6 +117,21 @@ def holder(path: Path) -> str:
         return f"pid {about['pid']} on {about['host']}, {about['purpose']}, since {about['since']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "holder unknown"
+
+
+def tell_to_stop(path: Path) -> int | None:
+    """Send the lock's holder the signal to stop; its pid, None if nobody here holds the lock.
+
+    The file could name any process: only one that has the very file open is meant.
+    """
+    try:
+        pid = int(json.loads(path.read_text())["pid"])
+        if not any(os.path.samefile(entry, path) for entry in Path(f"/proc/{pid}/fd").iterdir() if entry.exists()):
+            return None
+        os.kill(pid, STOP_SIGNAL)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return pid
 
 
 def stamp(moment: datetime) -> str:
@@ -154,7 +180,8 @@ class Run:
         self.save()
 
     def save(self) -> None:
-        write_atomic(self.folder / "run.json", json.dumps(self.journal, indent=1, ensure_ascii=False) + "\n")
+        # ASCII alone: names that are no text are escaped and read back as they were.
+        write_atomic(self.folder / "run.json", json.dumps(self.journal, indent=1) + "\n")
 
     def file(self, name: str) -> Path:
         return self.folder / name
@@ -219,11 +246,11 @@ def prune(root: Path, keep: int = KEEP_RUNS, keep_bytes: int = KEEP_BYTES) -> li
     for run in order:
         if len(closed) - len(gone) <= keep and total <= keep_bytes:
             break
-        shutil.rmtree(run.folder)
+        clear(run.folder)
         total -= size[run.id]
         gone.append(run.id)
     return gone
 
 
 def folder_bytes(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return sum(path.stat().st_size for path in files_below(folder))

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from nanobrag_loop import gates, preparation, sync
 from nanobrag_loop.config import Config, SessionLimits
-from nanobrag_loop.cycle import Cycle, resume, start
+from nanobrag_loop.cycle import Cycle, start
 from nanobrag_loop.decide import Decision
 from nanobrag_loop.errors import BREAKER, BUDGET, FINDINGS, NO_RESULT, OK, RefusedError
 from nanobrag_loop.gitio import common_dir, resolve
 from nanobrag_loop.preparation import REPEATABLE, Base, NothingToDo, Wish
+from nanobrag_loop.recovery import abort, resume
 from nanobrag_loop.runs import Clock, Run, stop_requested, unfinished, utc_now
 
 SAME_FAILURE = 3
@@ -42,11 +43,12 @@ class Breaker:
         failed = decision.result == "failed"
         self.failures[item] = self.failures.get(item, 0) + 1 if failed else 0
         self.idle[item] = 0 if moved else self.idle.get(item, 0) + 1
-        self.hits[item] = self.hits.get(item, 0) + bool(decision.reason.startswith("guard:"))
+        refused = decision.reason.startswith("guard:")
+        self.hits[item] = self.hits.get(item, 0) + 1 if refused else 0
         self.prints.setdefault(item, []).append(fingerprint(decision, results) if failed else "")
         same = self.prints[item][-SAME_FAILURE:]
         checks = (
-            (self.hits[item], self.limits.guard_hits, "refused by the guard {} times"),
+            (self.hits[item], self.limits.guard_hits, "refused by the guard {} times in a row"),
             (self.idle[item], self.limits.no_progress, "{} attempts without measured progress"),
             (self.failures[item], self.limits.failures, "{} failed attempts in a row"),
             (len(same) if len(set(same)) == 1 and same[0] else 0, SAME_FAILURE, "the same failure {} times"),
@@ -112,7 +114,7 @@ class Session:
     def over_budget(self, done: int) -> str:
         limits = self.config.limits.session
         if stop_requested(self.root):
-            return "stopped: .nbloop/STOP exists; remove it to go on"
+            return "stopped: .nbloop/STOP was created; `nb-loop stop --clear` lets the loop go on"
         if limits.wall_s and time.monotonic() - self.begin > limits.wall_s:
             return f"budget: the session has lasted more than {limits.wall_s:.0f} s"
         if limits.usd and self.usd > limits.usd:
@@ -150,13 +152,14 @@ class Session:
         """Bring every interrupted run of this checkout to its end, oldest first."""
         finished = []
         for run in unfinished(self.root):
-            if run.journal["role"] != "engineer":
-                run.mark("closed", self.clock, result="aborted")
-                continue
             cycle = Cycle(self.root, self.common, self.config, run, self.clock, judge=self.breaker.judge)
             self.observe(cycle)
-            finished.append(resume(cycle))
-            self.say(f"resumed {summary(run)}" if run.journal.get("decision") else f"aborted {run.id}")
+            if run.journal["role"] == "engineer":
+                finished.append(resume(cycle))
+            else:
+                abort(cycle, "a supervisor's turn is taken anew")
+            aborted = run.journal.get("result") == "aborted"
+            self.say(f"aborted {run.id}: {run.journal['reason']}" if aborted else f"resumed {summary(run)}")
         return finished
 
     def refuse_unfinished(self) -> None:

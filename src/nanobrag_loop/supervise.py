@@ -108,16 +108,24 @@ class Turn:
         cycle = Cycle(self.root, self.common, self.config, run, self.clock)
         self.observe(cycle)
         cycle.prepare()
-        cycle.run_and_collect()
-        cycle.guard()
-        journal = run.journal
+        try:
+            cycle.run_or_end()
+            cycle.collect()
+            cycle.guard()
+            self.take_up(cycle, base, items)
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            self.refused.append(f"what the agent left cannot be used: {clean(str(error), 120)}")
+            run.note(claim=None)
+        cycle.close()
+
+    def take_up(self, cycle: Cycle, base: Base, items: Sequence[FrozenItem]) -> None:
+        """What the agent wrote and proposed, unless the guard refuses it or there is no report."""
+        journal = cycle.run.journal
         if cycle.refusals() or journal["claim"] is None:
             self.refused.append(", ".join(cycle.refusals()) or journal["claim_problem"])
-            cycle.close()
             return
         proposals = journal["claim"]["proposals"]
-        self.land(run, base, self.memo(proposals, items), proposals, journal["tree"], journal["paths"])
-        cycle.close()
+        self.land(cycle.run, base, self.memo(proposals, items), proposals, journal["tree"], journal["paths"])
 
     def values(self, base: Base, items: Sequence[FrozenItem]) -> dict[str, object]:
         known = base.records()
@@ -146,7 +154,7 @@ class Turn:
         """The memo that an agent proposes, as far as it is valid."""
         open_items = {item.id for item in items if item.status not in ("done", "blocked")}
         wanted = proposals.get("next_item")
-        if wanted is not None and wanted not in open_items:
+        if wanted is not None and (not isinstance(wanted, str) or wanted not in open_items):
             self.refused.append(f"next_item {clean(repr(wanted), 60)} is no open item")
             wanted = None
         lines = proposals.get("directives") or []
@@ -211,7 +219,7 @@ class Turn:
         """The changed text; the text as it was, and a refusal, if the proposal is not valid."""
         try:
             return change(row, text)
-        except (LoopError, TypeError, KeyError, AttributeError, OSError) as error:
+        except (LoopError, TypeError, ValueError, KeyError, AttributeError, OSError) as error:
             self.refused.append(f"{what} {clean(json.dumps(row), 120)}: {clean(str(error), 120)}")
             return text
 

@@ -7,7 +7,7 @@ put back; files of the main checkout are left as they are, since a person may be
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nanobrag_loop import gitio, worktrees
@@ -74,13 +74,18 @@ def repository_findings(root: Path, common: Path, before: Mapping, after: Sentin
         gone = worktrees.drop_inner(root, common, name)
         text = f"a worktree was registered while the agent ran; {'it was taken out again' if gone else 'look at it'}"
         found.append(finding("P8", f".git/worktrees/{name}", text))
-    for line in sorted(set(after.damage) - set(before["damage"]))[:DAMAGE_SHOWN]:
-        found.append(finding("P8", ".git/objects", f"an object was forged or lost: {line}", remedy=FORGED))
+    found += damage_findings(sorted(set(after.damage) - set(before["damage"])))
     # The files that were looked at before: a run that is resumed may have another environment.
     for name, digest in before["user"].items():
         if worktrees.digest(Path(name)) != digest:
             found.append(finding("P8", name, "git's configuration of the user changed while the agent ran; look at it"))
     return found
+
+
+def damage_findings(lines: Sequence[str]) -> list[dict]:
+    """Findings P8 on what git finds wrong with its objects."""
+    texts = [f"an object was forged or lost: {line}" for line in lines[:DAMAGE_SHOWN]]
+    return [finding("P8", ".git/objects", text, remedy=FORGED) for text in texts]
 
 
 def moved_refs(root: Path, before: Mapping[str, str], after: Sentinel, run_id: str, branch: str) -> list[str]:
@@ -131,6 +136,9 @@ def limit_findings(outcome: Mapping) -> list[dict]:
         found.append(finding(code, "agent", f"the agent was ended by the {outcome['ended']} limit"))
     if outcome["left"]:
         found.append(finding("L8", "agent", f"the agent left {len(outcome['left'])} processes behind; they were ended"))
+    if outcome["ended"] == "interrupted":
+        text = "the runner died: processes that the agent hid from group and environment may still run"
+        found.append(finding("L8", "agent", text, severity="W", remedy="look at what runs, and end it"))
     if code and outcome["exit_code"] == -signal.SIGKILL:
         found.append(finding("L9", "agent", "the agent ignored the request to end and was killed"))
     return found

@@ -64,6 +64,10 @@ class Workplace:
         trees = (self.tree_folder, self.check_folder, self.land_folder)
         return portable(trees, self.run.folder, self.root)
 
+    def remove_worktrees(self) -> None:
+        for folder in (self.tree_folder, self.check_folder, self.land_folder):
+            worktrees.remove(self.root, folder)
+
     def mark(self, phase: str, **facts: object) -> None:
         self.run.mark(phase, self.clock, **facts)
         self.on_phase(phase)
@@ -133,12 +137,12 @@ class Workplace:
             "GIT_COMMITTER_EMAIL": mark,
         }
 
-    def run_and_collect(self) -> None:
+    def run_or_end(self) -> None:
+        """Let the agent run; if it was running already, under a runner that died, end it."""
         if self.run.phase == "running":
             self.end_interrupted()
         else:
             self.run_agent()
-        self.collect()
 
     def run_agent(self) -> None:
         agent, limits = self.run.journal["agent"], self.config.limits.run
@@ -209,6 +213,7 @@ class Workplace:
                 watch.finding("P3", name, "an ignored file was forced into the index")
                 for name in worktrees.forced(self.tree_folder, base, tree)
             ]
+            patch, paths = worktrees.patch(self.root, base, tree), worktrees.changed_paths(self.root, base, tree)
         except GitError as error:
             # The agent broke its own worktree; what lies there cannot be read as a change.
             found.append(
@@ -216,14 +221,16 @@ class Workplace:
                     "P8", str(self.tree_folder), f"the worktree is no longer readable: {clean(str(error), 120)}"
                 )
             )
-            tree = gitio.git(self.root, "rev-parse", f"{base}^{{tree}}").strip()
+            tree, patch, paths = gitio.resolve(self.root, base, "tree"), "", []
         found += watch.limit_findings(journal["outcome"])
-        write_atomic(self.run.file("change.patch"), worktrees.patch(self.root, base, tree))
+        if journal["outcome"]["ended"] == "stop" and not (self.root / ".nbloop" / "STOP").exists():
+            found.append(watch.finding("P8", ".nbloop/STOP", "the file was taken away while the agent ran"))
+        write_atomic(self.run.file("change.patch"), patch)
         claim, problem = self.claim()
         self.mark(
             "collected",
             tree=tree,
-            paths=worktrees.changed_paths(self.root, base, tree),
+            paths=paths,
             escapes=found,
             claim=claim.as_dict() if claim else None,
             claim_problem=problem,

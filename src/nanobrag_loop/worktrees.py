@@ -7,15 +7,16 @@ git does not ignore. What the agent staged, committed or forced into its own ind
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
-import shutil
 import stat
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nanobrag_loop.errors import GitError
-from nanobrag_loop.gitio import git, run, split
+from nanobrag_loop.gitio import git, listing, run, split
 from nanobrag_loop.manifest import HASH_CAP, sha256_file
 
 IDENTITY = {
@@ -43,14 +44,31 @@ def remove(root: Path, folder: Path) -> None:
 
 
 def clear(path: Path) -> None:
-    """Take away whatever lies at `path`: a folder, also one that cannot be read, a file, or a link but not its goal."""
-    if path.is_symlink() or path.is_file():
-        path.unlink()
-    shutil.rmtree(path, ignore_errors=True)
-    if path.exists():
-        for inner, _, _ in os.walk(path, onerror=lambda error: os.chmod(error.filename, 0o700)):
-            os.chmod(inner, 0o700)
-        shutil.rmtree(path, ignore_errors=True)
+    """Take away whatever lies at `path`: a folder, also one that cannot be read, a file, or a link but not its goal.
+
+    Left to `rm`: folders may lie deeper in each other than Python recurses, with names longer than a path may be.
+    """
+    for command in (["rm", "-rf"], ["chmod", "-R", "u+rwx"], ["rm", "-rf"]):
+        if not os.path.lexists(path):
+            return
+        subprocess.run([*command, "--", path], capture_output=True, check=False)
+
+
+def set_aside(folder: Path) -> None:
+    """Let a new, empty folder take the place of one that cannot be used."""
+    aside = folder.with_name(f"{folder.name}.unusable")
+    clear(aside)
+    if os.path.lexists(folder):
+        folder.rename(aside)
+    folder.mkdir(parents=True)
+
+
+def bring_back(folder: Path) -> None:
+    """Undo `set_aside`, as far as it came."""
+    aside = folder.with_name(f"{folder.name}.unusable")
+    if os.path.lexists(aside):
+        clear(folder)
+        aside.rename(folder)
 
 
 def result_tree(folder: Path, base: str, index: Path, cap: int) -> tuple[str, dict[str, int]]:
@@ -134,6 +152,20 @@ def check_out_tree(root: Path, folder: Path, base: str, tree: str) -> None:
     """A worktree that holds exactly `tree`, detached at `base`."""
     add(root, folder, base)
     take_paths(folder, tree, changed_paths(root, base, tree))
+
+
+def altered(root: Path, folder: Path, tree: str) -> list[str]:
+    """Files of a checkout whose bytes are not those in `tree`: a filter or a hook made something else of them."""
+    files = {name: entry.sha for name, entry in listing(root, tree).items() if entry.mode.startswith("100")}
+    return [name for name, sha in files.items() if blob_sha(folder / name) != sha]
+
+
+def blob_sha(path: Path) -> str:
+    """The name that git gives to the bytes of a file; none if it is no regular file."""
+    if path.is_symlink() or not path.is_file():
+        return ""
+    data = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 def rebased_tree(root: Path, folder: Path, base: str, tree: str, tip: str) -> str | None:

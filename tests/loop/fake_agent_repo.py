@@ -113,6 +113,12 @@ def sh(where: Path, *argv: str, **more) -> str:
     return done.stdout
 
 
+def running(pid: int) -> bool:
+    """Whether a process is there and not a mere entry that nobody has fetched."""
+    line = Path(f"/proc/{pid}/cmdline")
+    return line.exists() and bool(line.read_bytes())
+
+
 @dataclass
 class Toy:
     """root: the main checkout; remote: the bare repository that it was cloned from."""

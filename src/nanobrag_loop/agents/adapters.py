@@ -13,12 +13,14 @@ from pathlib import Path
 
 from nanobrag_loop.agents.process import Watcher
 
+MOST = 1e15  # more than any run uses, and few enough that sums stay numbers
+
 
 def number(value: object) -> float | None:
-    """A finite non-negative number, or None for anything else (a boolean is no number)."""
+    """A plausible non-negative number, or None for anything else (a boolean is no number)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value if 0 <= value < float("inf") else None
+    return value if 0 <= value <= MOST else None
 
 
 def total(usage: object, fields: tuple[str, ...]) -> int | None:

@@ -4,13 +4,15 @@ The reader is a single loop over one pipe (stdout and stderr together), so no se
 the program. The prompt is a file given as stdin: the program reads it to its end, whatever its size.
 Every program that the run leaves behind is found by its process group, by a marker in its environment, *and* by its
 descent: on Linux this process becomes the parent of every orphan below it, so a grandchild that opened a session of
-its own and cleared its environment is ended too.
+its own and cleared its environment is ended too. If this process is killed, the kernel kills the program with it; what
+that started is found by group and marker later.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import selectors
 import signal
@@ -21,11 +23,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+# Loaded once: between fork and exec nothing may be imported.
+LIBRARY = ctypes.CDLL(None)
 TICK_S = 0.1
 DRAIN_S = 1.0
 CHUNK = 1 << 16
 LINE_CAP = 1 << 20
 MARKER = "NBLOOP_RUN"
+PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -124,10 +129,22 @@ def identity(pid: int) -> Identity:
     return Identity(pid, stat.started if stat else None)
 
 
-def adopt_orphans() -> None:
-    """Let processes below this one that lose their parent become its own children, wherever the system can."""
+def prctl(option: int, value: int) -> None:
+    """Ask the kernel for something, wherever the system can."""
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        LIBRARY.prctl(option, value, 0, 0, 0)
+
+
+def adopt_orphans() -> None:
+    """Let processes below this one that lose their parent become its own children."""
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with(parent: int) -> None:
+    """In a new process, before its program starts: be killed when the parent is gone, also when that was killed."""
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def processes() -> dict[int, _Stat]:
@@ -241,6 +258,7 @@ def run(
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 bufsize=0,
+                preexec_fn=functools.partial(die_with, os.getpid()),
             )
     except OSError as error:
         reason = f"{argv[0]}: {error.strerror or error}"

@@ -7,11 +7,12 @@ a command. A file that does not fit the schema is no result at all.
 from __future__ import annotations
 
 import json
-import math
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from nanobrag_loop.typed import finite
 
 RESULTS = ("success", "partial", "failed", "diagnostic")
 SIZE_CAP = 256 * 1024
@@ -105,7 +106,7 @@ def _metric(row: Mapping) -> dict:
     value, name, unit = row.get("value"), row.get("name"), row.get("unit", "")
     if not isinstance(name, str) or not isinstance(unit, str | None):
         raise BadResult("metrics: expected name, value and unit")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if finite(value) is None:
         raise BadResult(f"metrics: {clean(name, 40)}: expected a finite number, got {clean(repr(value), 40)}")
     return {"name": clean(name, 60), "value": value, "unit": clean(unit or "", 12)}
 
@@ -115,8 +116,14 @@ def _artifact(name: str, folder: Path) -> str:
     path = folder / name
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise BadResult(f"artifacts: {clean(name, 80)} is not inside the artifact folder")
-    if any(part.is_symlink() for part in (path, *path.parents) if part.is_relative_to(folder) and part != folder):
+    inside = [part for part in (path, *path.parents) if part.is_relative_to(folder) and part != folder]
+    try:
+        linked = any(part.is_symlink() for part in inside)
+        written = path.is_file()
+    except (OSError, ValueError) as error:
+        raise BadResult(f"artifacts: {clean(name, 80)} is no usable name: {clean(str(error), 80)}") from None
+    if linked:
         raise BadResult(f"artifacts: {clean(name, 80)} is a symbolic link")
-    if not path.is_file():
+    if not written:
         raise BadResult(f"artifacts: {clean(name, 80)} was not written")
     return name

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from nanobrag_loop import preparation, runs, sync
 from nanobrag_loop.config import Config
-from nanobrag_loop.errors import ConfigError, GitError, LoopError, RefusedError
+from nanobrag_loop.errors import ConfigError, LoopError, RefusedError
 from nanobrag_loop.gates import GATES_FILE
-from nanobrag_loop.gitio import common_dir, git, resolve
+from nanobrag_loop.gitio import common_dir, resolve
 from nanobrag_loop.preparation import Base, NothingToDo, Preparation, Wish
 from nanobrag_loop.session import Session
 from nanobrag_loop.supervise import PLANNER, Turn
@@ -68,6 +68,7 @@ def start(args: argparse.Namespace, root: Path, config: Config) -> int:
         if args.resume:
             session.resume_all()
             if args.n is None:
+                push_left_over(root, config)
                 return 0
         session.refuse_unfinished()
         sync.preflight(root, config.branch)
@@ -92,15 +93,9 @@ def supervisor_agent(args: argparse.Namespace, config: Config) -> str:
 
 
 def push_left_over(root: Path, config: Config) -> None:
-    """Commits that a rejected push left behind are pushed first, if pushing is configured."""
-    if config.push != "after-cycle":
-        return
-    try:
-        ahead = git(root, "rev-list", "--count", "@{upstream}..HEAD").strip()
-    except GitError:
-        return
-    if ahead != "0":
-        say(sync.push(root, config.branch))
+    note = sync.push_left_over(root, config)
+    if note:
+        say(note)
 
 
 def dry_run(root: Path, config: Config, wish: Wish) -> int:

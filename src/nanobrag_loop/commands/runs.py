@@ -11,10 +11,12 @@ from pathlib import Path
 from nanobrag_loop import manifest, records, retention, runs, sync
 from nanobrag_loop.accept import accept, reject
 from nanobrag_loop.config import Config
-from nanobrag_loop.errors import ConfigError
+from nanobrag_loop.cycle import Cycle
+from nanobrag_loop.errors import ConfigError, RefusedError
 from nanobrag_loop.gates import GateResult
 from nanobrag_loop.gitio import common_dir, git
 from nanobrag_loop.preparation import Wish
+from nanobrag_loop.recovery import abort
 from nanobrag_loop.session import Session, summary
 
 VERBS = {
@@ -24,6 +26,7 @@ VERBS = {
     "accept": "merge a parked run, after its gates have passed again",
     "reject": "close a parked run without merging",
     "resume": "bring interrupted runs to their end",
+    "abort": "close an interrupted run as it is, without an entry in the ledger",
     "prune": "remove old closed runs; with --committed, move old evidence to reports/archive/",
     "verify": "re-hash everything that committed records cite",
 }
@@ -36,7 +39,7 @@ def register(subparsers) -> None:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="|".join(VERBS))
     for name, text in VERBS.items():
         verb = verbs.add_parser(name, help=text, allow_abbrev=False)
-        if name in ("show", "diff", "accept", "reject"):
+        if name in ("show", "diff", "accept", "reject", "abort"):
             verb.add_argument("run", metavar="RUN", help="id, the beginning of one, or last")
         if name in ("list", "show", "verify"):
             verb.add_argument("--json", action="store_true", help="machine-readable output")
@@ -107,6 +110,17 @@ def resume_runs(args: argparse.Namespace, root: Path, config: Config) -> int:
     return 0
 
 
+def abort_run(args: argparse.Namespace, root: Path, config: Config) -> int:
+    common = common_dir(root)
+    with runs.lock(common / "nbloop.lock", "nb-loop runs abort"):
+        run = runs.find(root, args.run)
+        if run.finished:
+            raise RefusedError(f"run {run.id} is closed already: {run.journal.get('result', 'no result')}")
+        abort(Cycle(root, common, config, run), "a person closed it")
+        print(f"{run.id}: aborted; what it left is in {run.folder}")
+    return 0
+
+
 def count(text: str) -> int:
     if not (text.isascii() and text.isdecimal()):
         raise argparse.ArgumentTypeError(f"expected a whole number that is not negative, got {text!r}")
@@ -158,6 +172,7 @@ HANDLERS = {
     "accept": accept_run,
     "reject": reject_run,
     "resume": resume_runs,
+    "abort": abort_run,
     "prune": prune_runs,
     "verify": verify,
 }

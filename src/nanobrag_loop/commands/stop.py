@@ -1,4 +1,4 @@
-"""`nb-loop stop`: ask a running loop to end."""
+"""`nb-loop stop`: ask a running loop to end, by a file for whoever starts one and by a signal to the one that runs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nanobrag_loop import runs
 from nanobrag_loop.config import Config
+from nanobrag_loop.gitio import common_dir
 
 
 def register(subparsers) -> None:
@@ -22,5 +23,7 @@ def main(args: argparse.Namespace, root: Path, config: Config) -> int:
         print(f"{path} removed")
     else:
         path.touch()
-        print(f"{path} created; a running agent is ended within a second, no new cycle starts")
+        pid = runs.tell_to_stop(common_dir(root) / "nbloop.lock")
+        told = f"process {pid} was told: its agent is ended within a second or so" if pid else "no loop runs here"
+        print(f"{path} created, no new cycle starts; {told}")
     return 0
