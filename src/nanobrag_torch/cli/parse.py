@@ -34,6 +34,9 @@ class Settings:
     def set(self, name: str, value: Any, spelling: str) -> None:
         self.values[name], self.spelling[name] = value, spelling
 
+    def unset(self, name: str) -> None:
+        del self.values[name], self.spelling[name]
+
 
 def parse(words: Sequence[str]) -> Settings:
     """Settings of a command line, without the program's name.
