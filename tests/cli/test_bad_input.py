@@ -177,6 +177,8 @@ ALONE: list[tuple[str, str]] = [
     ("-device cuda:99", r"-device: expected a device that is there, got cuda:99"),
     # outputs
     ("-floatfile nowhere/float.bin", r"-floatfile nowhere/float.bin: cannot be written: no such directory"),
+    (f"-noisefile {'a' * 300}", r"-noisefile 'a+'\.\.\.: cannot be written: file name too long"),
+    ("-floatfile float/", r"-floatfile float/: expected a file name, got a directory"),
     ("-intfile .", r"-intfile \.: expected a file name, got a directory"),
     ("-pgmfile empty.txt/image.pgm", r"-pgmfile empty.txt/image.pgm: cannot be written"),
     ("-floatfile same.bin -intfile same.bin", r"-intfile same.bin: expected a file of its own, .* of -floatfile"),
