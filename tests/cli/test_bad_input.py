@@ -65,6 +65,17 @@ FILES: dict[str, bytes] = {
     "file.yaml": b"files:\n  floatfile: [a, b]\n",
     "sources.yaml": b"beam:\n  source_directions: [[1, 0]]\n",
     "bool.yaml": b"beam:\n  nopolar: perhaps\n",
+    "date.yaml": b"noise:\n  seed: 2001-99-99\n",
+    "tagged.yaml": b"noise:\n  seed: !!int abc\n",
+    "real.yaml": b"noise:\n  seed: !!float abc\n",
+    "maybe.yaml": b"files:\n  floatfile: !!bool maybe\n",
+    "time.yaml": b"noise:\n  seed: !!timestamp abc\n",
+    "digits.yaml": b"noise:\n  seed: " + b"1" * 5001 + b"\n",
+    "large.yaml": b"beam:\n  wavelength_A: 1" + b"0" * 400 + b"\n",
+    "hexadecimal.yaml": b"beam:\n  wavelength_A: 0x" + b"f" * 5000 + b"\n",
+    "nul.yaml": b'files:\n  dump: "a\\0b"\n',
+    "deep.yaml": b"{" * 3000,
+    "ragged.yaml": b"detector:\n  mask_array: [[true], [true, false]]\n",
 }
 """Bad input files, by the name that the table below uses."""
 
@@ -250,6 +261,17 @@ ALONE: list[tuple[str, str]] = [
     ("-config file.yaml", r"file.yaml:2: floatfile: expected text"),
     ("-config sources.yaml", r"sources.yaml:2: source_directions: expected shape \(n, 3\)"),
     ("-config bool.yaml", r"bool.yaml:2: nopolar: expected true or false, got 'perhaps'"),
+    ("-config date.yaml", r"date.yaml:2: seed: expected a whole number, got '2001-99-99'"),
+    ("-config tagged.yaml", r"tagged.yaml:2: seed: expected a whole number, got 'abc'"),
+    ("-config real.yaml", r"real.yaml:2: seed: expected a whole number, got 'abc'"),
+    ("-config maybe.yaml", r"maybe.yaml:2: floatfile: expected text, got 'maybe'"),
+    ("-config time.yaml", r"time.yaml:2: seed: expected a whole number, got 'abc'"),
+    ("-config digits.yaml", r"digits.yaml:2: seed: expected a whole number, got '1{40}'\.\.\.$"),
+    ("-config large.yaml", r"large.yaml:2: wavelength_A: expected a number, got '10{39}'\.\.\.$"),
+    ("-config hexadecimal.yaml", r"hexadecimal.yaml:2: wavelength_A: expected a number, got '0xf+'\.\.\.$"),
+    ("-config nul.yaml", r"nul.yaml:2: dump: expected text, got 'a\\x00b'"),
+    ("-config deep.yaml", r"deep.yaml: expected YAML, got lists or mappings too deep within each other"),
+    ("-config ragged.yaml", r"ragged.yaml:2: mask_array: expected rows of true or false, got a list"),
 ]
 """What is added to a complete command, and the message expected."""
 

@@ -84,6 +84,7 @@ BAD = {
     "b.yaml:1: expected the sections name, options, product, series, cases, got something else": "- a\n",
     "b.yaml:1: expected one of name, options, product, series, cases, got 'option'": "option: {N: 1}\n",
     "b.yaml:2: expected YAML, got expected ',' or '}', but got '<stream end>'": "series: {phi: 1\n",
+    "b.yaml: expected YAML, got lists or mappings too deep within each other": "{" * 3000,
     "b.yaml:3: expected 'phi' once, got it again": "series:\n  phi: 1\n  phi: 2\n",
     "b.yaml:2: -phy: unknown option; did you mean -phi?": OPTIONS + "series: {phy: [1]}\n",
     "b.yaml:2: -phi: expected an option without its dash, got '-phi'": OPTIONS + "series: {-phi: 1}\n",
