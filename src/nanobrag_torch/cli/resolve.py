@@ -186,8 +186,11 @@ def _listed_sources(resolver: Resolver, beam: BeamConfig, detector: DetectorConf
     direction = np.asarray(plain3(detector.beam_vector or FRAMES[detector.detector_convention].beam))
     listed = read_sources(resolver.settings.get("sourcefile"), direction / np.linalg.norm(direction))
     wavelengths = [float(value) for value in listed.wavelengths_m * 1e10]
-    return dataclasses.replace(beam, source_directions=listed.positions.tolist(),
-                               source_weights=listed.weights.tolist(), source_wavelengths_A=wavelengths)
+    weights = listed.weights.tolist()
+    if resolver.quirks.source_weights_ignored and not any(weights):
+        weights = None  # not used, and without a mean to divide them by
+    return resolver.changed(beam, {"source_directions": listed.positions.tolist(), "source_weights": weights,
+                                   "source_wavelengths_A": wavelengths})
 
 
 def _noise(resolver: Resolver) -> NoiseConfig:

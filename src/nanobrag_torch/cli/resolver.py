@@ -45,7 +45,8 @@ _FIELD_SETTINGS: dict[str, tuple[str, ...]] = {
     "hdiv_steps": ("hdivsteps", "hdivstep"), "vdiv_steps": ("vdivsteps", "vdivstep"),
     "dispersion_percent": ("dispersion",), "dispersion_steps": ("dispsteps",),
     "polarization_axis": ("polar_vector", "beam_vector"), "size_f_mm": ("size_f",), "size_s_mm": ("size_s",),
-    "misset_random_seed": ("misset_seed",),
+    "misset_random_seed": ("misset_seed",), "source_directions": ("sourcefile",), "source_weights": ("sourcefile",),
+    "source_wavelengths_A": ("sourcefile",), "pix0_vector_m": ("pix0_vector",),
 } | {target: (name,) for table in _DIRECT.values() for name, target in table.items()}
 """Config field to the settings that decide it."""
 
@@ -101,8 +102,12 @@ class Resolver:
 
     def configure(self, section: str, values: dict[str, Any]) -> Any:
         """The base's section with these fields changed; errors name the option that set them."""
+        return self.changed(getattr(self.base, section), values)
+
+    def changed(self, config: Any, values: dict[str, Any]) -> Any:
+        """A section with these fields changed; errors name the option that set them."""
         try:
-            return dataclasses.replace(getattr(self.base, section), **values)
+            return dataclasses.replace(config, **values)
         except ConfigError as error:
             raise refusal(self.settings, error) from None
 
