@@ -89,9 +89,12 @@ class Resolver:
         given = zip(names, (count, extent, step), strict=True)
         return tuple(self.settings.get(name, value) for name, value in given)
 
-    def by_rule(self, scan: Callable[..., Scan], *given: Any) -> Scan:
-        """A scan by the rule in force, the canonical program's or the corrected one."""
-        upstream, corrected = scan(*given, upstream=True), scan(*given, upstream=False)
+    def by_rule(self, counts: str, scan: Callable[..., Scan], *given: Any) -> Scan:
+        """A scan by the rule in force, the canonical program's or the corrected one; counts: the field of its steps."""
+        try:
+            upstream, corrected = scan(*given, upstream=True), scan(*given, upstream=False)
+        except ConfigError as error:
+            raise refusal(self.settings, ConfigError(counts, error.expected, error.came)) from None
         if upstream != corrected:
             self.faults.append("step_counts")
         return upstream if self.quirks.step_counts else corrected
