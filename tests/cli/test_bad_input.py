@@ -131,6 +131,7 @@ ALONE: list[tuple[str, str]] = [
     ("-detpixels 1.5", r"-detpixels: expected a whole number, 1 or above, got '1.5'"),
     ("-phisteps x", r"-phisteps: expected a whole number"),
     ("-misset Random", r"-misset: expected 3 values|-misset: expected an angle"),
+    ("-misset rand", r"-misset: expected an angle in degrees, or the word random, got 'rand'"),
     ("-pivot corner", r"-pivot: expected beam or sample, got 'corner'"),
     ("-dtype float16", r"-dtype: expected float64, mixed or float32, got 'float16'"),
     ("-device tpu", r"-device: expected cpu, cuda, cuda:N or auto, got 'tpu'"),
@@ -175,6 +176,7 @@ ALONE: list[tuple[str, str]] = [
     ("-detector_roty 90", r"-detector_roty: expected a detector that the beam meets"),
     ("-detector_rotz -90", r"-detector_rotz: expected a detector that the beam meets"),
     ("-odet_vector 0 0 1 -fdet_vector 1 0 0 -sdet_vector 0 1 0", r"-odet_vector: expected a detector that the beam"),
+    ("-beam_vector 0 1 0", r"-beam_vector: expected a detector that the beam meets, .* got 2.2.*e-308$"),
     # regions, pixels, sizes
     ("-roi 5 2 0 7", r"-roi: expected bounds in ascending order that meet the detector"),
     ("-roi 0 7 5 2", r"-roi: expected bounds in ascending order"),

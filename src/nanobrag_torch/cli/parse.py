@@ -81,6 +81,8 @@ def _values(option: Option, word: str, following: Sequence[str]) -> list[str]:
     if option.kind == "misset" and values != ["random"]:
         needed = len(option.takes)
     if len(values) < needed:
+        for value in values:
+            convert(option.kind, value, word)
         wanted = " ".join(option.takes)
         got = f"only {len(values)}" if values else "none"
         raise InputError(f"{word}: expected {_number_of(needed, 'value')} ({wanted}), got {got}")

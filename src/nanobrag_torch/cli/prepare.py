@@ -211,6 +211,7 @@ def _facing(simulator: Simulator) -> float:
     config = dataclasses.replace(simulator.detector.config, detector_twotheta_deg=0.0)
     cosine = plain(fixed_detector(config, simulator.quirks, simulator.device).geometry().ratio)
     if abs(cosine) < _PARALLEL:
-        raise ConfigError("odet_vector, detector_rotx_deg, detector_roty_deg, detector_rotz_deg",
-                          "a detector that the beam meets, not parallel to it", f"a cosine of {cosine:g}")
+        raise ConfigError("odet_vector, beam_vector, fdet_vector, sdet_vector, detector_rotx_deg, detector_roty_deg, "
+                          "detector_rotz_deg", "a detector that the beam meets, its normal at a cosine other than 0",
+                          cosine)
     return cosine
