@@ -52,15 +52,17 @@ def _command(words: list[str]) -> int:
         made = compile_kernels("-warmup")
         show(f"compiled kernels: {', '.join(made) or 'all there already'}\n")
         return 0
+    from ..io.once import reading_once
     from .resolve import resolve
 
-    resolved = resolve(settings)
-    if settings.get("show_config"):
-        show(resolved.experiment.to_yaml())
-        for warning in resolved.warnings:
-            _tell(f"warning: {warning}")
-    else:
-        _simulate(resolved, settings)
+    with reading_once():  # a mask from a pipe, for its header and its pixels
+        resolved = resolve(settings)
+        if settings.get("show_config"):
+            show(resolved.experiment.to_yaml())
+            for warning in resolved.warnings:
+                _tell(f"warning: {warning}")
+        else:
+            _simulate(resolved, settings)
     return 0
 
 
@@ -88,7 +90,7 @@ def _run(experiment: Experiment, simulator: Simulator, settings: Settings) -> No
     import torch
 
     from ..io.atomic import all_or_none
-    from .notes import quirk_notes
+    from .notes import image_warnings, quirk_notes
     from .outputs import smv_header, write_outputs
     from .progress import progress
     from .report import result_lines, setup_lines
@@ -104,8 +106,8 @@ def _run(experiment: Experiment, simulator: Simulator, settings: Settings) -> No
             image = simulator.run(report)
         pixels = image.float().cpu().numpy()
         statistics = simulator.compute_statistics(image)
-        for note in quirk_notes(experiment, simulator):
-            tell(note)
+        for message in (*quirk_notes(experiment, simulator), *image_warnings(pixels)):
+            tell(message)
         say(result_lines(simulator, statistics))
         with all_or_none():
             say(write_outputs(experiment, smv_header(experiment, simulator), pixels, statistics))
