@@ -113,6 +113,8 @@ def convert(kind: str, text: str, option: str) -> Any:
     if kind == "file":
         if not text:
             raise InputError(f"{option}: expected a file name, got an empty word")
+        if "\0" in text:
+            raise InputError(f"{option}: expected a file name, got {excerpt(text)}")
         return text
     if kind in _WORDS:
         pattern, wanted = _WORDS[kind]
