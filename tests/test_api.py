@@ -135,6 +135,7 @@ REFUSED = [
     (DetectorConfig, dict(roi_xmin=9, roi_xmax=3), "roi: expected bounds in ascending order"),
     (DetectorConfig, dict(roi_xmin=5000), "roi: expected bounds in ascending order that meet the detector"),
     (DetectorConfig, dict(mask_array=np.ones((3, 3), bool)), r"mask_array: expected shape \(1024, 1024\)"),
+    (BeamConfig, dict(wavelength_A=10**400), "wavelength_A: expected a number, got 10"),
     (BeamConfig, dict(wavelength_A=0.0), "wavelength_A: expected a finite number above 0"),
     (BeamConfig, dict(dispersion_percent=200.0), "dispersion_percent: expected below 200"),
     (BeamConfig, dict(hdiv_range_mrad=-1.0), "hdiv_range_mrad: expected a finite number, 0 or above"),

@@ -1,14 +1,17 @@
 """``python -m nanobrag_torch`` is the command ``nanoBragg``."""
 
-from typing import NoReturn
-
-from .cli.main import main
 from .process import whole_process
 
 
-def command() -> NoReturn:
+def command() -> None:
     """The command ``nanoBragg``."""
-    whole_process(main)
+    whole_process(_main, "nanoBragg")
+
+
+def _main() -> int:
+    from .cli.main import main  # takes a moment, in which an interrupt may come
+
+    return main()
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def _values(config: object, name: str) -> list[float]:
     vector = isinstance(value, tuple | list) or getattr(value, "ndim", 0) == 1 and len(value) != 1
     try:
         return list(plain3(value)) if vector else [plain(value)]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ConfigError(name, "a number", value) from None
 
 

@@ -12,6 +12,8 @@ INTEGER_TOP = 55000.0
 COUNTS_TOP = 65535.0
 GREY_TOP = 255.0
 GREY_OF_FIVE_SIGMA = 250.0
+_beyond_range = np.errstate(over="ignore", invalid="ignore")
+"""Pixels that are infinite or NaN become the counts that the functions say, without a word from NumPy."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ def grey_scale(rmsd: float, intfile_scale: float) -> float:
     return GREY_OF_FIVE_SIGMA / (5.0 * rmsd) if rmsd > 0.0 else intfile_scale
 
 
+@_beyond_range
 def integer_image(image: np.ndarray, roi: np.ndarray, scale: float, adc: float) -> np.ndarray:
     """Scaled image of whole counts, rounded through binary32 like the canonical program (part A §4.3).
 
@@ -49,6 +52,7 @@ def integer_image(image: np.ndarray, roi: np.ndarray, scale: float, adc: float) 
     return _inside(roi, np.floor((counts + 0.5).astype(np.float32)), np.uint16)
 
 
+@_beyond_range
 def pgm_image(image: np.ndarray, roi: np.ndarray, scale: float) -> np.ndarray:
     """Grey values of a preview: scaled and truncated, no offset (part A §4.5).
 
@@ -63,6 +67,7 @@ def pgm_image(image: np.ndarray, roi: np.ndarray, scale: float) -> np.ndarray:
     return _inside(roi, np.minimum(image[roi].astype(np.float64) * scale, GREY_TOP), np.uint8)
 
 
+@_beyond_range
 def noise_image(image: np.ndarray, roi: np.ndarray, seed: int, adc: float, *, clip_negative: bool) -> NoiseImage:
     """Poisson image of the photons themselves, unscaled (part A §4.6).
 

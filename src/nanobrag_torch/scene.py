@@ -174,15 +174,36 @@ def source_count(beam: Beam) -> int:
     return len(beam.kept_points()) * beam.config.dispersion_steps
 
 
+MOST_SUBPIXELS = 2**31 - 1
+"""Sub-pixels per edge beyond which a quantity is taken for a mistake."""
+
+
 def recommended_oversample(crystal: Crystal, detector: Detector, beam: Beam) -> int:
-    """⌈3·W/(λ·distance/pixel)⌉, at least 1, with W the largest crystal edge (part B §4.6)."""
-    widths = crystal.edge_lengths_m() * crystal.cell_counts()
-    geometry = detector.geometry()
+    """⌈3·W/(λ·distance/pixel)⌉, at least 1, with W the largest crystal edge (part B §4.6).
+
+    Raises:
+        ConfigError: there is no such number, or none of use; names what is furthest from the usual.
+    """
+    edges, geometry = crystal.edge_lengths_m(), detector.geometry()
+    widths = edges * crystal.cell_counts()
     reciprocal_pixel = beam.wavelength_m * torch.abs(geometry.distance) / geometry.pixel_size
     ratio = plain(3.0 * widths.max() / reciprocal_pixel)
-    if not math.isfinite(ratio):
-        raise ConfigError("distance_mm", "a detector away from the crystal", plain(geometry.distance) * 1000.0)
+    if not ratio <= MOST_SUBPIXELS:
+        quantities = (
+            ("orientation_matrix, cell_a", "a unit cell", edges.max(), 1e-8),
+            ("sample_size_mm, N_cells", "a crystal", widths.max(), 1e-6),
+            ("wavelength_A", "a wavelength", beam.wavelength_m, 1e-10),
+            ("pixel_size_mm", "a pixel edge", geometry.pixel_size, 1e-4),
+            ("pix0_vector_m, distance_mm", "a detector away from the crystal,", geometry.distance, 0.1))
+        fields, what, value, _ = max(quantities, key=lambda entry: _strangeness(plain(entry[2]), entry[3]))
+        raise ConfigError(fields, f"{what} for which at most {MOST_SUBPIXELS} sub-pixels per edge are enough (metres)",
+                          plain(value))
     return max(1, math.ceil(ratio))
+
+
+def _strangeness(value: float, usual: float) -> float:
+    """Powers of e between a value and the usual one; none at all are infinitely many."""
+    return abs(math.log(abs(value)) - math.log(usual)) if math.isfinite(value) and value else math.inf
 
 
 def _zeroing(sampling: SamplingConfig, quirks: Quirks) -> bool:

@@ -29,6 +29,7 @@ class ImageStatistics:
     rendered: int
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def image_statistics(
     image: np.ndarray, rendered: np.ndarray, roi: np.ndarray, *, rmsd_includes_masked: bool
 ) -> ImageStatistics:
@@ -41,7 +42,8 @@ def image_statistics(
         rmsd_includes_masked: count masked pixels of the region as zeros in ``rmsd``, like the canonical program.
 
     Returns:
-        The statistics. rms and rmsd divide by n - 1; with fewer than two pixels by 1.
+        The statistics. rms and rmsd divide by n - 1; with fewer than two pixels by 1. They are infinite or NaN where
+        pixels or their squares are beyond single precision.
     """
     pixels = image[rendered]
     max_I, max_slow, max_fast = _first_maximum(image, rendered)

@@ -84,6 +84,7 @@ BAD = {
     "b.yaml:1: expected the sections name, options, product, series, cases, got something else": "- a\n",
     "b.yaml:1: expected one of name, options, product, series, cases, got 'option'": "option: {N: 1}\n",
     "b.yaml:2: expected YAML, got expected ',' or '}', but got '<stream end>'": "series: {phi: 1\n",
+    "b.yaml: expected YAML, got lists or mappings too deep within each other": "{" * 3000,
     "b.yaml:3: expected 'phi' once, got it again": "series:\n  phi: 1\n  phi: 2\n",
     "b.yaml:2: -phy: unknown option; did you mean -phi?": OPTIONS + "series: {phy: [1]}\n",
     "b.yaml:2: -phi: expected an option without its dash, got '-phi'": OPTIONS + "series: {-phi: 1}\n",
@@ -108,6 +109,9 @@ BAD = {
     "b.yaml:2: expected either series or cases, got both": "series: {phi: 1}\ncases: [{phi: 1}]\n",
     "b.yaml:1: cases: expected a list of images, each with its options, got something else": "cases: {phi: 1}\n",
     "b.yaml:2: case 2: -lambda: expected a finite number above 0, got '-1'": OPTIONS + "series: {lambda: [1, -1]}\n",
+    "b.yaml:2: case 1: -dump: expected a file name, got 'a\\x00b'": OPTIONS + 'series: {dump: "a\\0b"}\n',
+    f"b.yaml: case 1: -floatfile {'a' * 40!r}...: cannot be written: file name too long":
+        OPTIONS + f"name: '{'a' * 300}'\n",
     "b.yaml:2: name: expected fields of cell, default_F, N, detpixels, oversample, index, got 'x' in 'a{x}'":
         OPTIONS + "name: 'a{x}'\n",
     "b.yaml: case 1: -cell, -mat: expected a unit cell or an orientation matrix, got neither": "options: {N: 1}\n",

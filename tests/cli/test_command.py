@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from cli_samples import RUN
+from cli_samples import RUN, smv
 from PIL import Image
 
 from nanobrag_torch import __version__
@@ -225,6 +225,34 @@ def test_inputs_and_outputs_by_way_of_streams(folder):
                 "-floatfile /dev/stdout -nopgm -nonoise | wc -c")
     result = subprocess.run(["bash", "-c", pipeline], capture_output=True, text=True, timeout=60)
     assert (result.stdout.strip(), result.stderr) == (str(8 * 8 * 4), "")
+
+
+def test_a_mask_from_a_pipe_is_read_once(folder, command):
+    (folder / "mask.img").write_bytes(smv(np.arange(64, dtype=np.uint16).reshape(8, 8) % 3))
+    assert command(f"{RUN} -mask mask.img -floatfile plain.bin").status == 0
+    shell = f"{sys.executable} -m nanobrag_torch {RUN} -mask <(cat mask.img) -quiet"
+    subprocess.run(["bash", "-c", shell], check=True, timeout=60)
+    np.testing.assert_array_equal(image(folder), image(folder, "plain.bin"))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("words", "warning"), [
+    ("-fluence 1e308", "nanoBragg: warning: 64 pixels are beyond single precision (3.4e38 photons) or no numbers\n"),
+    ("-water 1e200", "nanoBragg: warning: 64 pixels are beyond single precision (3.4e38 photons) or no numbers\n"),
+    ("-default_F 1e17", ""),
+])
+def test_photons_beyond_single_precision(folder, command, words, warning):
+    result = command(f"{RUN} -clean {words}")
+    assert (result.status, result.stderr) == (0, warning)
+    assert names(folder) == DEFAULT_OUTPUTS
+
+
+def test_source_weights_of_0_are_not_used_either(folder, command, built_c_image):
+    sources = "-10 0 0 0 1e-10\n-10 0.02 0 0 1e-10\n"
+    (folder / "s.txt").write_text(sources)
+    words = f"{RUN} -misset 20 -10 35 -sourcefile s.txt"
+    assert command(words).status == 0
+    np.testing.assert_allclose(image(folder), built_c_image(words.split(), {"s.txt": sources}).ravel(), rtol=1e-6)
 
 
 def test_a_closed_pipe_ends_the_command_quietly():

@@ -313,6 +313,28 @@ def test_no_phi_steps_from_an_oscillation_of_zero(folder):
     assert (crystal.phi_steps, crystal.osc_range_deg) == (2, 0)
 
 
+@pytest.mark.parametrize(("words", "steps", "range_deg"), [
+    ("-img negative.img", 1, 0), ("-mask negative.img", 1, 0), ("-mask positive.img -img negative.img", 1, 0),
+    ("-mask negative.img -img positive.img", 2, 0.5), ("-img negative.img -osc 2", 2, 2),
+    ("-img negative.img -phisteps 4", 4, 1),
+])
+def test_a_negative_oscillation_of_a_header_is_none(folder, words, steps, range_deg):
+    header_image(folder, "negative.img", OSC_RANGE=-1)
+    header_image(folder, "positive.img")
+    crystal = experiment(words).crystal
+    assert (crystal.phi_steps, crystal.osc_range_deg) == (steps, range_deg)
+
+
+def test_the_c_program_has_no_negative_oscillation_either(folder, command, built_c_image):
+    header_image(folder, "a.img", PHI=0, OSC_RANGE=-1, PIXEL_SIZE=2)
+    words = f"{BASE} -misset 20 -10 35 -N 4 -distance 80 -img a.img"
+    assert command(words).status == 0
+    assert b"\nOSC_RANGE=0;" in (folder / "intimage.img").read_bytes()
+    ours = np.fromfile("floatimage.bin", np.float32)
+    reference = built_c_image(words.split(), {"a.img": (folder / "a.img").read_text()})
+    np.testing.assert_allclose(ours, reference.ravel(), rtol=1e-6)
+
+
 def test_twotheta_of_a_header_is_not_applied(folder):
     header_image(folder, "a.img", TWOTHETA=20)
     assert experiment("-img a.img").detector.detector_twotheta_deg == 0

@@ -7,6 +7,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from cli_samples import RUN
@@ -186,3 +187,17 @@ def test_a_value_that_an_option_makes_impossible_names_the_configuration(folder,
     result = command("-config c.yaml -detpixels 8 -quiet")
     assert result.status == 2
     assert result.stderr.startswith("nanoBragg: error: c.yaml: polarization_axis: expected a direction")
+
+
+def test_a_mask_in_a_configuration(folder, command):
+    """False leaves a pixel out, and the mask is written again as it was read."""
+    text = "crystal: {cell_a: 50, default_F: 100}\ndetector:\n  fpixels: 3\n  spixels: 1\n"
+    mask = "  mask_array:\n  - [true, false, true]\n"
+    (folder / "plain.yaml").write_text(text)
+    (folder / "mask.yaml").write_text(text + mask)
+    for name in ("plain", "mask"):
+        assert command(f"-config {name}.yaml -quiet -seed 1 -floatfile {name}.bin").status == 0
+    plain, masked = (np.fromfile(f"{name}.bin", np.float32) for name in ("plain", "mask"))
+    assert (plain > 0).all()
+    np.testing.assert_array_equal(masked, plain * [1, 0, 1])
+    assert mask in command("-config mask.yaml -show_config").stdout

@@ -9,6 +9,7 @@ import pytest
 
 from nanobrag_torch.errors import InputError
 from nanobrag_torch.io import atomic_write, check_writable
+from nanobrag_torch.io.atomic import all_or_none
 
 needs_permissions = pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
 needs_dev_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
@@ -136,6 +137,10 @@ def test_good_outputs_pass_and_are_not_touched(tmp_path):
     [
         ({"-floatfile": ""}, "-floatfile: expected a file name, got an empty one"),
         ({"-floatfile": "{dir}"}, "-floatfile {dir}: expected a file name, got a directory"),
+        ({"-floatfile": "{dir}/new/"}, "-floatfile {dir}/new/: expected a file name, got a directory"),
+        ({"-floatfile": "{dir}/new/."}, "-floatfile {dir}/new/.: expected a file name, got a directory"),
+        ({"-floatfile": "a" * 300}, f"-floatfile {'a' * 40!r}...: cannot be written: file name too long"),
+        ({"-floatfile": "nul\0"}, "-floatfile 'nul\\x00': cannot be written: embedded null byte"),
         ({"-floatfile": "{dir}/none/a"}, "-floatfile {dir}/none/a: cannot be written: no such directory"),
         (
             {"-floatfile": "{dir}/a", "-intfile": "{dir}/./a"},
@@ -166,3 +171,45 @@ def test_protected_directory_and_file_are_refused(tmp_path):
     with pytest.raises(InputError, match="the directory is not writable"):
         check_writable({"-floatfile": str(tmp_path / "other")})
     tmp_path.chmod(0o755)
+
+
+class TestTogether:
+    """Files of one image: the last one cannot take its place."""
+
+    @pytest.fixture(params=["second names", "copies"])
+    def folder(self, request, tmp_path, monkeypatch):
+        if request.param == "copies":
+            monkeypatch.setattr(os, "link", self.refused)
+        monkeypatch.chdir(tmp_path)
+        return tmp_path
+
+    @staticmethod
+    def refused(source, destination):
+        raise PermissionError(1, "Operation not permitted") if os.path.exists(source) else FileNotFoundError
+
+    def test_all_take_their_places(self, folder):
+        (folder / "old").write_bytes(b"before")
+        with all_or_none():
+            for name in ("old", "new"):
+                atomic_write(name, b"image")
+            assert (folder / "old").read_bytes() == b"before"
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"old": b"image", "new": b"image"}
+
+    def test_those_before_are_put_back(self, folder, monkeypatch):
+        (folder / "old").write_bytes(b"before")
+        original = os.replace
+        monkeypatch.setattr(os, "replace", lambda source, target: original(
+            source, "missing/last" if target.endswith("last") else target))
+        with pytest.raises(InputError, match="last: cannot be written: no such file or directory$"), all_or_none():
+            for name in ("old", "new", "last"):
+                atomic_write(name, b"image")
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"old": b"before"}
+
+    def test_a_folder_made_meanwhile(self, folder):
+        (folder / "old").write_bytes(b"before")
+        with pytest.raises(InputError, match="last: cannot be written: "), all_or_none():
+            for name in ("old", "last"):
+                atomic_write(name, b"image")
+            (folder / "last").mkdir()
+        assert (folder / "old").read_bytes() == b"before"
+        assert sorted(os.listdir(folder)) == ["last", "old"]

@@ -1,14 +1,17 @@
 """``python -m nanobrag_torch.batch`` is the command ``nanoBragg-batch``."""
 
-from typing import NoReturn
-
 from ..process import whole_process
-from .main import main
 
 
-def command() -> NoReturn:
+def command() -> None:
     """The command ``nanoBragg-batch``."""
-    whole_process(main)
+    whole_process(_main, "nanoBragg-batch")
+
+
+def _main() -> int:
+    from .main import main  # takes a moment, in which an interrupt may come
+
+    return main()
 
 
 if __name__ == "__main__":

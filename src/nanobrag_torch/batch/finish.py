@@ -67,14 +67,14 @@ class Here(Executor):
 
 
 class Beside(Executor):
-    """Writes in other processes, which an interrupt does not reach; dead ones are replaced."""
+    """Writes in other processes, which an interrupt or a hangup does not reach; dead ones are replaced."""
 
     def __init__(self, processes: int) -> None:
         self._processes = processes
         self._pool = self._started()
 
     def submit(self, function, /, *args):  # noqa: ANN001, ANN201 - as the base
-        with _interrupts_held():  # a process started here inherits it
+        with _interrupts_held():
             try:
                 return self._pool.submit(ending, function, *args)
             except BrokenProcessPool:
@@ -86,7 +86,8 @@ class Beside(Executor):
         self._pool.shutdown(wait, cancel_futures=cancel_futures)
 
     def _started(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(self._processes, get_context("spawn"), _serve_parent)
+        with _interrupts_held():
+            return ProcessPoolExecutor(self._processes, get_context("spawn"), _serve_parent)
 
 
 def writer_processes(images: int, *, noisy: bool) -> int:
@@ -96,7 +97,8 @@ def writer_processes(images: int, *, noisy: bool) -> int:
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Inside, no interrupt and no hangup; nor ever in a process started here, which inherits it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:

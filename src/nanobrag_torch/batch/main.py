@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
-import signal
 import sys
 import time
 from collections.abc import Sequence
 from typing import NoReturn
 
 from .. import __version__
+from ..ending import Ending
 from ..errors import InputError, excerpt, out_of_memory
 from ..io.once import reading_once
+from ..streams import BROKEN_PIPE, account, show
 from .images import Image, read_images
 from .manifest import Manifest
 from .messages import NAME, Messages, tell
 from .plan import read_plan
 from .progress import image_progress
 
-FAILED, BROKEN_PIPE = 2, 141
+FAILED = 2
 
 _DESCRIPTION = """\
 Make many images in one process. The file is YAML; options are named as those of nanoBragg, without the dash:
@@ -56,13 +56,17 @@ class _Arguments(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise InputError(message)
 
+    def _print_message(self, message: str, file: object = None) -> None:
+        show(message)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with these words (default: the process's); returns the exit status."""
+    ending = Ending()
     try:
         arguments = _arguments(argv)
-        with reading_once():
-            return _batch(arguments)
+        with reading_once(), ending:
+            return _batch(arguments, ending)
     except InputError as error:
         tell(f"error: {error}")
     except (MemoryError, RuntimeError) as error:
@@ -71,9 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         tell("error: not enough memory for this batch")
     except KeyboardInterrupt:
         tell("interrupted before the first image")
-        return 128 + signal.SIGINT
+        return ending.status
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return BROKEN_PIPE
     return FAILED
 
@@ -95,21 +98,20 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def _batch(arguments: argparse.Namespace) -> int:
+def _batch(arguments: argparse.Namespace, ending: Ending) -> int:
     images = read_images(read_plan(arguments.file))
     if arguments.dry_run:
         for image in images:
-            print("nanoBragg", shlex.join(image.words))
-        sys.stdout.flush()
+            show(f"nanoBragg {shlex.join(image.words)}\n")
         return 0
     manifest = Manifest(arguments.file)
     try:
-        return _make(images, manifest, arguments)
+        return _make(images, manifest, arguments, ending)
     finally:
         manifest.close()
 
 
-def _make(images: list[Image], manifest: Manifest, arguments: argparse.Namespace) -> int:
+def _make(images: list[Image], manifest: Manifest, arguments: argparse.Namespace, ending: Ending) -> int:
     """Make what is not finished yet; the exit status."""
     missing = [image for image in images if arguments.redo or not manifest.has(image)]
     if len(missing) < len(images) and not arguments.quiet:
@@ -119,33 +121,16 @@ def _make(images: list[Image], manifest: Manifest, arguments: argparse.Namespace
     from .run import Batch
 
     batch = Batch(missing, Messages())
-    begin, ended = time.monotonic(), _Ended()
+    begin = time.monotonic()
     try:
-        with ended, image_progress(len(missing), quiet=arguments.quiet) as advance:
+        with image_progress(len(missing), quiet=arguments.quiet) as advance:
             batch.run(manifest, advance, keep_going=arguments.keep_going)
     except KeyboardInterrupt:
         tell(f"interrupted; {batch.finished} of {len(missing)} images were finished, the same command makes the others")
-        return 128 + ended.signal
+        return ending.status
     if not arguments.quiet:
         seconds = time.monotonic() - begin
-        print(f"{batch.finished} images in {seconds:.1f} s, {batch.finished / seconds:.2f} images/s", flush=True)
+        account([f"{batch.finished} images in {seconds:.1f} s, {batch.finished / seconds:.2f} images/s"])
     if batch.failed:
         tell(f"{batch.failed} failed; the same command makes the images that are missing")
     return FAILED if batch.failed else 0
-
-
-class _Ended:
-    """Makes a request to terminate an interrupt; knows the signal that came."""
-
-    def __init__(self) -> None:
-        self.signal = signal.SIGINT
-
-    def __enter__(self) -> None:
-        self._before = signal.signal(signal.SIGTERM, self._interrupt)
-
-    def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGTERM, self._before)
-
-    def _interrupt(self, number: int, _frame: object) -> NoReturn:
-        self.signal = signal.Signals(number)
-        raise KeyboardInterrupt

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable
 
+from .. import streams
 from .images import Image
 
 NAME = "nanoBragg-batch"
@@ -13,7 +13,7 @@ NAME = "nanoBragg-batch"
 
 def tell(message: str) -> None:
     """Print a line on standard error."""
-    print(f"{NAME}: {message}", file=sys.stderr)
+    streams.tell(f"{NAME}: {message}")
 
 
 class Messages:

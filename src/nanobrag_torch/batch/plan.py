@@ -13,7 +13,7 @@ from ..cli.options import Option
 from ..cli.parse import find_option
 from ..errors import InputError, excerpt
 from ..io.reading import read_bytes
-from ..io.yaml_nodes import entries, line_of, yaml_errors
+from ..io.yaml_nodes import entries, line_of, shown, yaml_errors
 from .ranges import is_range, range_values
 
 MOST_CASES = 1_000_000
@@ -158,7 +158,7 @@ class _Reader:
         if not option.takes:
             switched = SWITCH.get(node.value.lower()) if isinstance(node, yaml.ScalarNode) else None
             if switched is None:
-                raise self._refusal(node, f"{name}: expected true or false, got {_shown(node)}")
+                raise self._refusal(node, f"{name}: expected true or false, got {shown(node)}")
             return Value(() if switched else None, line_of(node))
         words = self._words(name, option, node)
         if len(words) > len(option.takes) or (len(words) < option.fewest and words != ("random",)):
@@ -173,18 +173,12 @@ class _Reader:
         nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
         for entry in nodes:
             if not isinstance(entry, yaml.ScalarNode) or entry.tag == "tag:yaml.org,2002:null":
-                raise self._refusal(entry, f"{name}: expected {' '.join(option.takes)}, got {_shown(entry)}")
+                raise self._refusal(entry, f"{name}: expected {' '.join(option.takes)}, got {shown(entry)}")
         words = [entry.value for entry in nodes]
         return tuple(words[0].split() if node is nodes[0] and len(option.takes) > 1 else words)
 
     def _refusal(self, node: yaml.Node, message: str) -> InputError:
         return InputError(f"{self.path}:{line_of(node)}: {message}")
-
-
-def _shown(node: yaml.Node) -> str:
-    if isinstance(node, yaml.ScalarNode):
-        return excerpt(node.value) if node.value else "nothing"
-    return "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"
 
 
 def _merged(*parts: Values) -> Values:

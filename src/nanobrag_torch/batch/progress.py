@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from ..streams import tell
+
 
 @contextmanager
 def image_progress(total: int, *, quiet: bool) -> Iterator[Callable[[], None]]:
@@ -35,4 +37,4 @@ class _Lines:
         self.done += 1
         if 10 * self.done // self.total > 10 * (self.done - 1) // self.total:
             left = (time.monotonic() - self.begin) / self.done * (self.total - self.done)
-            print(f"{self.done} of {self.total} images, {left:.0f} s left", file=sys.stderr, flush=True)
+            tell(f"{self.done} of {self.total} images, {left:.0f} s left")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import torch
 
-from ..cli.notes import option_notes, quirk_notes
+from ..cli.notes import image_warnings, option_notes, quirk_notes
 from ..cli.outputs import smv_header
 from ..cli.prepare import Prepared, keep_cache, prepare
 from ..errors import InputError, out_of_memory
@@ -80,7 +80,7 @@ class Batch:
         if experiment.computing.threads is not None:
             torch.set_num_threads(experiment.computing.threads)  # the check of later images may have set another
         pixels = simulator.run().float().cpu().numpy()
-        self.messages.show(image, quirk_notes(experiment, simulator))
+        self.messages.show(image, (*quirk_notes(experiment, simulator), *image_warnings(pixels)))
         return Pixels(experiment, smv_header(experiment, simulator), pixels)
 
     def _keep_cache(self, image: Image, prepared: Prepared) -> None:

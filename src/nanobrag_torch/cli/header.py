@@ -46,3 +46,5 @@ def _take(settings: Settings, image: SmvImage, option: str) -> None:
         value = image.number(key)
         if value is not None:
             settings.set(name, value, spelling)
+    if settings.get("osc", 0.0) < 0:  # stands for no range, whatever an earlier header said
+        settings.unset("osc")

@@ -12,6 +12,8 @@ import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..config import CrystalConfig, CrystalShape, plain
 from ..constants import CLASSICAL_ELECTRON_RADIUS_SQUARED_M2
 from ..experiment import Experiment
@@ -34,6 +36,13 @@ def quirk_notes(experiment: Experiment, simulator: Simulator) -> list[str]:
     """One line for each active fault that changes the images of a finished run."""
     run, active = _Run(experiment, simulator), experiment.quirks
     return _notes(active, (name for name, changes in _PREDICATES.items() if getattr(active, name) and changes(run)))
+
+
+def image_warnings(image: np.ndarray) -> list[str]:
+    """One line where pixels (slow, fast) float32 are no numbers that a file can hold."""
+    lost = np.count_nonzero(~np.isfinite(image))
+    message = f"nanoBragg: warning: {lost} pixels are beyond single precision (3.4e38 photons) or no numbers"
+    return [message] if lost else []
 
 
 def _notes(quirks: Quirks, names: Iterable[str]) -> list[str]:

@@ -34,6 +34,9 @@ class Settings:
     def set(self, name: str, value: Any, spelling: str) -> None:
         self.values[name], self.spelling[name] = value, spelling
 
+    def unset(self, name: str) -> None:
+        del self.values[name], self.spelling[name]
+
 
 def parse(words: Sequence[str]) -> Settings:
     """Settings of a command line, without the program's name.
@@ -78,6 +81,8 @@ def _values(option: Option, word: str, following: Sequence[str]) -> list[str]:
     if option.kind == "misset" and values != ["random"]:
         needed = len(option.takes)
     if len(values) < needed:
+        for value in values:
+            convert(option.kind, value, word)
         wanted = " ".join(option.takes)
         got = f"only {len(values)}" if values else "none"
         raise InputError(f"{word}: expected {_number_of(needed, 'value')} ({wanted}), got {got}")
@@ -108,6 +113,8 @@ def convert(kind: str, text: str, option: str) -> Any:
     if kind == "file":
         if not text:
             raise InputError(f"{option}: expected a file name, got an empty word")
+        if "\0" in text:
+            raise InputError(f"{option}: expected a file name, got {excerpt(text)}")
         return text
     if kind in _WORDS:
         pattern, wanted = _WORDS[kind]

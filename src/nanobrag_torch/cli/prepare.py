@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..config import ConfigError, plain
 from ..errors import InputError
 from ..experiment import Experiment
 from ..io.atomic import check_writable
+from ..streams import tell
 from .resolve import Resolved, cache_to_read
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def compile_kernels(option: str, precisions: tuple[str, ...] | None = None) -> l
 
     chosen = tuple(SERVING[name] for name in precisions or COMPILED_PRECISIONS)
     if missing(chosen):
-        print("nanoBragg: note: compiling kernels, once on this machine; this takes a minute", file=sys.stderr)
+        tell("nanoBragg: note: compiling kernels, once on this machine; this takes a minute")
     try:
         return warm_up(chosen)
     except CompilationError as error:
@@ -211,6 +211,7 @@ def _facing(simulator: Simulator) -> float:
     config = dataclasses.replace(simulator.detector.config, detector_twotheta_deg=0.0)
     cosine = plain(fixed_detector(config, simulator.quirks, simulator.device).geometry().ratio)
     if abs(cosine) < _PARALLEL:
-        raise ConfigError("odet_vector, detector_rotx_deg, detector_roty_deg, detector_rotz_deg",
-                          "a detector that the beam meets, not parallel to it", f"a cosine of {cosine:g}")
+        raise ConfigError("odet_vector, beam_vector, fdet_vector, sdet_vector, detector_rotx_deg, detector_roty_deg, "
+                          "detector_rotz_deg", "a detector that the beam meets, its normal at a cosine other than 0",
+                          cosine)
     return cosine

@@ -22,18 +22,17 @@ def check_pixels(simulator: Simulator, settings: Settings) -> None:
             raise InputError(f"-{option}: expected a rendered pixel, got slow {slow}, fast {fast}")
 
 
-def print_pixels(simulator: Simulator, settings: Settings) -> None:
-    """Print the pixels asked for, which `check_pixels` has let pass; a trace alone where there is one."""
+def pixel_lines(simulator: Simulator, settings: Settings) -> Iterator[str]:
+    """The pixels asked for, which `check_pixels` has let pass; a trace alone where there is one."""
     for option, slow, fast in _asked(settings):
         if option == "trace_pixel":
-            for line in trace_lines(trace_pixel(simulator, slow, fast)):
-                print(line)
+            yield from trace_lines(trace_pixel(simulator, slow, fast))
             return
-        _print_one(simulator, slow, fast)
+        yield _line(simulator, slow, fast)
     if settings.get("printout") and "printout_pixel" not in settings:
         width = simulator.detector.config.fpixels
         for index in simulator.rendered_pixels().tolist():
-            _print_one(simulator, index // width, index % width)
+            yield _line(simulator, index // width, index % width)
 
 
 def _asked(settings: Settings) -> Iterator[tuple[str, int, int]]:
@@ -45,10 +44,10 @@ def _asked(settings: Settings) -> Iterator[tuple[str, int, int]]:
         yield "printout_pixel", slow, fast
 
 
-def _print_one(simulator: Simulator, slow: int, fast: int) -> None:
+def _line(simulator: Simulator, slow: int, fast: int) -> str:
     values = trace_pixel(simulator, slow, fast)["values"]
     shown = [f"{name} {_text(values[name])}" for name in _COLUMNS if name in values]
-    print(f"pixel fast {fast} slow {slow}: " + ", ".join(shown))
+    return f"pixel fast {fast} slow {slow}: " + ", ".join(shown)
 
 
 def _text(value: float | int | list) -> str:

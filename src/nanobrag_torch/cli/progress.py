@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from ..streams import tell
+
 Report = Callable[[int, int], None]
 
 
@@ -36,4 +38,4 @@ class _Lines:
         reached = 10 * done // total
         if reached > self.tenths:
             self.tenths = reached
-            print(f"{10 * reached}% done", file=sys.stderr, flush=True)
+            tell(f"{10 * reached}% done")

@@ -140,7 +140,8 @@ def _detector(resolver: Resolver) -> DetectorConfig:
 def _pixels(resolver: Resolver) -> dict[str, Any]:
     """Counts and sizes along both axes (part A §2.1): a count fixes the size, else the size rounds to a count."""
     settings, base, values = resolver.settings, resolver.base.detector, {}
-    pixel_m = plain(settings.get("pixel", base.pixel_size_mm)) / 1000.0
+    pixel_mm = plain(settings.get("pixel", base.pixel_size_mm))
+    pixel_m = pixel_mm / 1000.0
     for axis in ("f", "s"):
         count, size = settings.get(f"{axis}pixels"), settings.get(f"size_{axis}")
         if count is None and size is None:
@@ -148,11 +149,11 @@ def _pixels(resolver: Resolver) -> dict[str, Any]:
             if size is None or (resolver.from_config and "pixel" not in settings):
                 continue
         if count is None:
-            pixels = size / 1000.0 / pixel_m
+            pixels = size / 1000.0 / pixel_m if pixel_m else math.inf
             if not 0.5 < pixels <= LARGEST_COUNT:
                 option = option_of(settings, f"size_{axis}_mm, pixel_size_mm")
                 raise InputError(f"{option}: expected a detector of 1 to {LARGEST_COUNT} pixels, got {pixels:g} "
-                                 f"({size:g} mm of {pixel_m * 1000:g} mm)")
+                                 f"({size:g} mm of {pixel_mm:g} mm)")
             count = math.ceil(pixels - 0.5)
             values[f"size_{axis}_mm"] = size
         else:
@@ -170,12 +171,12 @@ def _beam(resolver: Resolver) -> BeamConfig:
         if any(name in settings for name in names):
             kept = (getattr(base, f"{axis}_steps"), getattr(base, f"{axis}_range_mrad"),
                     getattr(base, f"{axis}_step_mrad"))
-            scan = resolver.by_rule(divergence_scan, *resolver.scan(names, kept))
+            scan = resolver.by_rule(f"{axis}_steps", divergence_scan, *resolver.scan(names, kept))
             values |= {f"{axis}_steps": scan.count, f"{axis}_range_mrad": scan.extent, f"{axis}_step_mrad": scan.step}
     if "dispersion" in settings or "dispsteps" in settings:
         count, extent, _ = resolver.scan(("dispsteps", "dispersion", ""),
                                          (base.dispersion_steps, base.dispersion_percent, None))
-        scan = resolver.by_rule(dispersion_scan, count, extent)
+        scan = resolver.by_rule("dispersion_steps", dispersion_scan, count, extent)
         values |= {"dispersion_steps": scan.count, "dispersion_percent": scan.extent}
     return resolver.configure("beam", values)
 
@@ -186,8 +187,11 @@ def _listed_sources(resolver: Resolver, beam: BeamConfig, detector: DetectorConf
     direction = np.asarray(plain3(detector.beam_vector or FRAMES[detector.detector_convention].beam))
     listed = read_sources(resolver.settings.get("sourcefile"), direction / np.linalg.norm(direction))
     wavelengths = [float(value) for value in listed.wavelengths_m * 1e10]
-    return dataclasses.replace(beam, source_directions=listed.positions.tolist(),
-                               source_weights=listed.weights.tolist(), source_wavelengths_A=wavelengths)
+    weights = listed.weights.tolist()
+    if resolver.quirks.source_weights_ignored and not any(weights):
+        weights = None  # not used, and without a mean to divide them by
+    return resolver.changed(beam, {"source_directions": listed.positions.tolist(), "source_weights": weights,
+                                   "source_wavelengths_A": wavelengths})
 
 
 def _noise(resolver: Resolver) -> NoiseConfig:

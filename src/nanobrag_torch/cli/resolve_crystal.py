@@ -23,7 +23,7 @@ def crystal_config(resolver: Resolver, beam: BeamConfig) -> CrystalConfig:
     names = ("phisteps", "osc", "phistep")
     if any(name in settings for name in names):
         kept = (base.phi_steps, base.osc_range_deg, base.phi_step_deg)
-        scan = resolver.by_rule(phi_scan, *resolver.scan(names, kept))
+        scan = resolver.by_rule("phi_steps", phi_scan, *resolver.scan(names, kept))
         values |= {"phi_steps": scan.count, "osc_range_deg": scan.extent, "phi_step_deg": scan.step}
     if "mosaic_spread" in settings or "mosaic_domains" in settings:
         count, extent, _ = resolver.scan(("mosaic_domains", "mosaic_spread", ""),

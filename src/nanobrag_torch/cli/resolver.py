@@ -45,7 +45,8 @@ _FIELD_SETTINGS: dict[str, tuple[str, ...]] = {
     "hdiv_steps": ("hdivsteps", "hdivstep"), "vdiv_steps": ("vdivsteps", "vdivstep"),
     "dispersion_percent": ("dispersion",), "dispersion_steps": ("dispsteps",),
     "polarization_axis": ("polar_vector", "beam_vector"), "size_f_mm": ("size_f",), "size_s_mm": ("size_s",),
-    "misset_random_seed": ("misset_seed",),
+    "misset_random_seed": ("misset_seed",), "source_directions": ("sourcefile",), "source_weights": ("sourcefile",),
+    "source_wavelengths_A": ("sourcefile",), "pix0_vector_m": ("pix0_vector",),
 } | {target: (name,) for table in _DIRECT.values() for name, target in table.items()}
 """Config field to the settings that decide it."""
 
@@ -88,9 +89,12 @@ class Resolver:
         given = zip(names, (count, extent, step), strict=True)
         return tuple(self.settings.get(name, value) for name, value in given)
 
-    def by_rule(self, scan: Callable[..., Scan], *given: Any) -> Scan:
-        """A scan by the rule in force, the canonical program's or the corrected one."""
-        upstream, corrected = scan(*given, upstream=True), scan(*given, upstream=False)
+    def by_rule(self, counts: str, scan: Callable[..., Scan], *given: Any) -> Scan:
+        """A scan by the rule in force, the canonical program's or the corrected one; counts: the field of its steps."""
+        try:
+            upstream, corrected = scan(*given, upstream=True), scan(*given, upstream=False)
+        except ConfigError as error:
+            raise refusal(self.settings, ConfigError(counts, error.expected, error.came)) from None
         if upstream != corrected:
             self.faults.append("step_counts")
         return upstream if self.quirks.step_counts else corrected
@@ -101,8 +105,12 @@ class Resolver:
 
     def configure(self, section: str, values: dict[str, Any]) -> Any:
         """The base's section with these fields changed; errors name the option that set them."""
+        return self.changed(getattr(self.base, section), values)
+
+    def changed(self, config: Any, values: dict[str, Any]) -> Any:
+        """A section with these fields changed; errors name the option that set them."""
         try:
-            return dataclasses.replace(getattr(self.base, section), **values)
+            return dataclasses.replace(config, **values)
         except ConfigError as error:
             raise refusal(self.settings, error) from None
 

@@ -1,7 +1,8 @@
 """Automatic counts, ranges and steps of scans (part A §§2.6, 2.7).
 
 Each takes what the user gave (None where nothing) and returns what the configs hold. `upstream` keeps the canonical
-program's rules; otherwise a count is never discarded and one step means no spread.
+program's rules; otherwise a count is never discarded and one step means no spread. Too many steps to count are a
+`ConfigError`.
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from ..config import ConfigError
 from ..constants import DEGREES_PER_RADIAN
 
 ONE_RADIAN_MRAD = 1000.0
+MOST_STEPS = 2**63
+"""More are not told apart from infinitely many; memory sets the bound in practice."""
 
 
 class Scan(NamedTuple):
@@ -36,8 +40,7 @@ def phi_scan(count: int | None, extent: float | None, step: float | None, *, ups
         return Scan(1, 0.0) if step is None else Scan(2, step, step)
     if step is None:
         return Scan(2, extent)
-    ratio = (extent / DEGREES_PER_RADIAN) / (step / DEGREES_PER_RADIAN)
-    return Scan(max(math.ceil(ratio), 1), extent, step)
+    return Scan(max(_steps_in(extent, step, DEGREES_PER_RADIAN), 1), extent, step)
 
 
 def divergence_scan(count: int | None, extent: float | None, step: float | None, *, upstream: bool) -> Scan:
@@ -54,7 +57,7 @@ def divergence_scan(count: int | None, extent: float | None, step: float | None,
         return none
     if step is not None:
         if count is None:
-            count = math.ceil((extent / 1000.0) / (step / 1000.0))
+            count = _steps_in(extent, step, 1000.0)
         return Scan(count, extent, step)
     if count == 1 and not upstream:
         return none
@@ -74,3 +77,12 @@ def mosaic_scan(domains: int | None, spread: float | None) -> Scan:
     if not spread:
         return Scan(1, 0.0)
     return Scan(domains or 10, spread)
+
+
+def _steps_in(extent: float, step: float, per_radian: float) -> int:
+    """⌈extent/step⌉, reckoned in radians."""
+    step_rad = step / per_radian
+    ratio = extent / per_radian / step_rad if step_rad else math.inf
+    if not ratio < MOST_STEPS:
+        raise ConfigError("step", f"a step that does not vanish beside the range of {extent:g}", step)
+    return math.ceil(ratio)

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, excerpt
 from .reading import reason
 
 Buffer = bytes | bytearray | memoryview | np.ndarray
@@ -49,17 +49,18 @@ def atomic_write(path: str | os.PathLike[str], data: Buffer | Iterable[Buffer]) 
 
 @contextmanager
 def all_or_none() -> Iterator[None]:
-    """Files written inside take their places together at the end; if anything fails before, none does."""
+    """Files written inside take their places together at the end; if anything fails, none does.
+
+    Raises:
+        InputError: one of them cannot take its place.
+    """
     staged: list[tuple[str, str]] = []
     token = _STAGED.set(staged)
     try:
         yield
-        for temporary, target in staged:
-            os.replace(temporary, target)
+        _take_places(staged)
     except BaseException:
-        for temporary, _ in staged:
-            with suppress(OSError):
-                os.unlink(temporary)
+        _remove(temporary for temporary, _ in staged)
         raise
     finally:
         _STAGED.reset(token)
@@ -74,7 +75,7 @@ def check_writable(outputs: Mapping[str, str], inputs: Mapping[str, str] | None 
 
     Raises:
         InputError: an output's directory is missing or not writable, it is itself a directory or protected, it is one
-            of the inputs, or two outputs are one file.
+            of the inputs, two outputs are one file, or the system takes no such name.
     """
     taken = {_identity(path): option for option, path in (inputs or {}).items()}
     read = set(taken)
@@ -89,8 +90,51 @@ def check_writable(outputs: Mapping[str, str], inputs: Mapping[str, str] | None 
         taken[identity] = option
 
 
+def _take_places(staged: Iterable[tuple[str, str]]) -> None:
+    """Rename (temporary, target) pairs; where one cannot be renamed, those before are put back."""
+    earlier: dict[str, str | None] = {}
+    begun: list[str] = []
+    try:
+        for _, target in staged:
+            earlier[target] = _kept(target)
+        for temporary, target in staged:
+            begun.append(target)
+            os.replace(temporary, target)
+    except BaseException as error:
+        for done in begun:
+            with suppress(OSError):
+                os.replace(earlier[done], done) if earlier[done] else os.unlink(done)
+        if isinstance(error, OSError):
+            raise InputError(f"{target}: cannot be written: {reason(error)}") from None
+        raise
+    finally:
+        _remove(filter(None, earlier.values()))
+
+
+def _kept(target: str) -> str | None:
+    """A second name for a file that is about to be replaced, or a copy; None where there is no file."""
+    name = _temporary_name(target)
+    try:
+        os.link(target, name)
+    except FileNotFoundError:
+        return None
+    except OSError:  # a file system without second names
+        shutil.copy2(target, name)
+    return name
+
+
+def _remove(paths: Iterable[str]) -> None:
+    for path in paths:
+        with suppress(OSError):
+            os.unlink(path)
+
+
+def _temporary_name(target: str) -> str:
+    return os.path.join(os.path.dirname(target), f".nanobragg-{secrets.token_hex(8)}.tmp")
+
+
 def _write_and_rename(target: str, pieces: Iterable[Buffer]) -> None:
-    temporary = os.path.join(os.path.dirname(target), f".nanobragg-{secrets.token_hex(8)}.tmp")
+    temporary = _temporary_name(target)
     if os.path.isdir(target):
         raise IsADirectoryError(None, "is a directory")
     if os.path.exists(target) and not os.access(target, os.W_OK):
@@ -106,8 +150,7 @@ def _write_and_rename(target: str, pieces: Iterable[Buffer]) -> None:
         else:
             staged.append((temporary, target))
     except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
+        _remove([temporary])
         raise
 
 
@@ -117,11 +160,13 @@ def _write_all(stream: BinaryIO, pieces: Iterable[Buffer]) -> None:
 
 
 def _check_target(option: str, path: str) -> None:
-    target = os.path.realpath(path)
-    directory = os.path.dirname(target)
     if not path:
         raise InputError(f"{option}: expected a file name, got an empty one")
-    if os.path.isdir(target):
+    if fault := _fault_of_name(path):
+        raise InputError(f"{option} {excerpt(path)}: cannot be written: {fault}")
+    target = os.path.realpath(path)
+    directory = os.path.dirname(target)
+    if os.path.isdir(target) or os.path.basename(path) in ("", os.curdir):
         raise InputError(f"{option} {path}: expected a file name, got a directory")
     if not os.path.isdir(directory):
         raise InputError(f"{option} {path}: cannot be written: no such directory")
@@ -129,6 +174,17 @@ def _check_target(option: str, path: str) -> None:
         raise InputError(f"{option} {path}: cannot be written: the directory is not writable")
     if os.path.exists(target) and not os.access(target, os.W_OK):
         raise InputError(f"{option} {path}: cannot be written: the file is write-protected")
+
+
+def _fault_of_name(path: str) -> str | None:
+    """Why the system takes no file of this name, as one that is too long; None where it does."""
+    try:
+        os.lstat(os.path.realpath(path))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return None
+    except (OSError, ValueError) as error:
+        return reason(error)
+    return None
 
 
 def is_stream(path: str) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
+import numpy as np
 import yaml
 
 from ..config import (
@@ -26,16 +27,19 @@ from ..experiment import Computing, Experiment, Files
 from ..quirks import Quirks
 from .once import read_once
 from .reading import read_bytes
-from .yaml_nodes import entries, line_of, yaml_errors
+from .yaml_nodes import entries, line_of, shown, yaml_errors
 
 SECTIONS: dict[str, type] = {
     "crystal": CrystalConfig, "detector": DetectorConfig, "beam": BeamConfig, "sampling": SamplingConfig,
     "noise": NoiseConfig, "files": Files, "computing": Computing, "quirks": Quirks,
 }
 
-
 QUIRK_SETS = {"upstream": Quirks.upstream(), "clean": Quirks.clean()}
 """What the quirks section may say instead of naming each; without the section it is upstream, as for the command."""
+
+
+_UNFIT = (TypeError, ValueError, OverflowError, KeyError, AttributeError)
+"""What a YAML value of another kind than its tag or field raises when it is read."""
 
 
 def experiment_text(experiment: Experiment) -> str:
@@ -70,9 +74,9 @@ def read_experiment(path: str) -> Experiment:
 def _section(config: Any, default: Any) -> dict[str, Any]:
     values = {}
     for entry in dataclasses.fields(config):
-        value = getattr(config, entry.name)
-        if value is not getattr(default, entry.name) and value != getattr(default, entry.name):
-            values[entry.name] = _plain(value)
+        value = _plain(getattr(config, entry.name))
+        if value != _plain(getattr(default, entry.name)):
+            values[entry.name] = value
     return values
 
 
@@ -99,12 +103,11 @@ def _read_section(path: str, loader: yaml.SafeLoader, name: str, key: yaml.Node,
     values, lines = {}, {}
     for field, (field_key, field_value) in entries(path, node, f"a field of {name}", types).items():
         lines[field] = line_of(field_key)
-        value = loader.construct_object(field_value, deep=True)
         try:
-            values[field] = _typed(types[field], value)
-        except (TypeError, ValueError, OverflowError):
+            values[field] = _typed(types[field], loader.construct_object(field_value, deep=True))
+        except _UNFIT:
             wanted = _TYPES[types[field].removesuffix(" | None")].wanted
-            raise InputError(f"{path}:{lines[field]}: {field}: expected {wanted}, got {excerpt(str(value))}") from None
+            raise InputError(f"{path}:{lines[field]}: {field}: expected {wanted}, got {shown(field_value)}") from None
     try:
         return kind(**values)
     except ConfigError as error:
@@ -129,11 +132,19 @@ def _strict(kind: type) -> Callable[[Any], Any]:
     return convert
 
 
+def _text(value: Any) -> str:
+    """Text that the name of a file can be."""
+    if "\0" in _strict(str)(value):
+        raise ValueError
+    return value
+
+
 def _real(value: Any) -> float:
     """Numbers, and those words that YAML 1.1 does not take for numbers, such as 1e-10."""
     if isinstance(value, bool):
         raise TypeError
-    return value if isinstance(value, int) else float(value)
+    number = float(value)
+    return value if isinstance(value, int) else number
 
 
 def _whole(value: Any) -> int:
@@ -153,9 +164,9 @@ def _numbers(value: Any) -> Any:
     return [_numbers(entry) for entry in value] if isinstance(value, list) else _real(value)
 
 
-def _array(value: Any) -> list[list[bool]]:
+def _array(value: Any) -> np.ndarray:
     rows = _strict(list)(value)
-    return [[bool(_whole(int(entry))) for entry in row] for row in rows]
+    return np.array([[bool(_whole(int(entry))) for entry in row] for row in rows])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,7 +177,7 @@ class _Type:
 
 _TYPES: dict[str, _Type] = {
     "bool": _Type("true or false", _strict(bool)),
-    "str": _Type("text", _strict(str)),
+    "str": _Type("text", _text),
     "int": _Type("a whole number", _whole),
     "float": _Type("a number", _real),
     "Real": _Type("a number", _real),

@@ -199,7 +199,7 @@ def _sample_type(name: str, header: str) -> np.dtype:
 
 def _size(name: str, header: str, key: str) -> int:
     value = _number(name, header, key)
-    if value is None or value < 1 or value != int(value):
+    if value is None or value < 1 or not value.is_integer():
         got = "no such key" if value is None else f"{value:g}"
         raise InputError(f"{name}: expected {key}= a whole number above 0 in the header, got {got}")
     return int(value)

@@ -20,11 +20,20 @@ def yaml_errors(path: str) -> Iterator[None]:
         raise InputError(f"{path}:{line}: expected YAML, got {error.problem}") from None
     except yaml.YAMLError as error:
         raise InputError(f"{path}: expected YAML, got {excerpt(str(error))}") from None
+    except RecursionError:
+        raise InputError(f"{path}: expected YAML, got lists or mappings too deep within each other") from None
 
 
 def line_of(node: yaml.Node) -> int:
     """The line, from 1, in which a node begins."""
     return node.start_mark.line + 1
+
+
+def shown(node: yaml.Node) -> str:
+    """What stands there, for the end of an error message."""
+    if isinstance(node, yaml.ScalarNode):
+        return excerpt(node.value) if node.value else "nothing"
+    return "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"
 
 
 def entries(path: str, node: yaml.MappingNode, wanted: str,
