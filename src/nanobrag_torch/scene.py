@@ -191,7 +191,7 @@ def _zeroing(sampling: SamplingConfig, quirks: Quirks) -> bool:
 
 
 def _interpolate(crystal: Crystal, sampling: SamplingConfig, quirks: Quirks) -> bool:
-    if crystal.table is None:
+    if crystal.factors is None:
         return False
     if sampling.interpolate is not None:
         return sampling.interpolate

@@ -79,7 +79,9 @@ class Simulator:
     """Simulates the image of a crystal on a detector.
 
     crystal, detector, beam
-        Models or their configs; `beam_config` is another name for the latter.
+        Models or their configs; `beam_config` is another name for the latter. Several simulators may share a model:
+        each sees it in its own detector's convention and with its own faults, and so do the attributes of these names,
+        whose fields are the model's.
     device, dtype
         Where and how precisely pixels are computed: "float64", "mixed" (geometry and Miller indices in float64, the
         rest in float32) or "float32", with compiled kernels the image of "mixed", rounded; `torch.float64` and
@@ -107,14 +109,12 @@ class Simulator:
         if not re.fullmatch(permitted, self.compile):
             raise ConfigError("compile" if compile else "NANOBRAG_COMPILE", wanted, self.compile)
         device = torch.device(device or _device_of(crystal, detector))
-        self.detector = detector if isinstance(detector, Detector) else Detector(detector, device=device)
-        self.detector.quirks = self.quirks
-        frame = self.detector.frame
-        self.crystal = crystal if isinstance(crystal, Crystal) else Crystal(crystal, device=device)
+        detector = detector if isinstance(detector, Detector) else Detector(detector, device=device)
+        crystal = crystal if isinstance(crystal, Crystal) else Crystal(crystal, device=device)
         beam = beam or beam_config or BeamConfig()
-        self.beam = beam if isinstance(beam, Beam) else Beam(beam, device=device)
-        for model in (self.crystal, self.beam):
-            model.frame, model.quirks = frame, self.quirks
+        beam = beam if isinstance(beam, Beam) else Beam(beam, device=device)
+        self.crystal, self.detector, self.beam = (
+            model.seen(detector.frame, self.quirks) for model in (crystal, detector, beam))
         for model in (self.crystal, self.detector, self.beam):
             model.to(device)
         self.device = device

@@ -84,7 +84,7 @@ def _crystal(simulator: Simulator, scene: Scene) -> dict[str, Any]:
         "phisteps": crystal.config.phi_steps, **_cell(cell), "misset_rad": crystal.misset_angles().tolist(),
         "Na": na, "Nb": nb, "Nc": nc, "oversample": simulator.choices.oversample,
         "interpolate": int(simulator.choices.interpolate),
-        "hkls": 0 if crystal.table is None else int(crystal.factors.numel()), "default_F": crystal.default_F.item(),
+        "hkls": 0 if crystal.factors is None else int(crystal.factors.numel()), "default_F": crystal.default_F.item(),
         "mosaic_spread_rad": radians(crystal.mosaic_spread_deg).item(),
         "mosaic_umats_row_major": [matrix.T.reshape(-1).tolist() for matrix in _domain_matrices(crystal)],
     }

@@ -69,7 +69,7 @@ class Crystal(ContinuousFields):
         super().__init__(config, _FIELDS, dtype=dtype, device=torch.device(device))
         self.quirks = quirks or Quirks.clean()
         self.frame = frame or FRAMES[DetectorConvention.MOSFLM]
-        self.table: FactorTable | None = None
+        self.lowest = [0, 0, 0]
         self.register_buffer("factors", None)
         if structure_factors is not None:
             self.set_structure_factors(structure_factors)
@@ -84,15 +84,15 @@ class Crystal(ContinuousFields):
 
     def set_structure_factors(self, table: FactorTable) -> None:
         """Take a box of structure factors; indices outside it have `default_F`."""
-        self.table = table
+        self.lowest[:] = table.h_min, table.k_min, table.l_min  # in place: one list for whatever `seen` gives
         self.factors = as_tensor(table.values, dtype=self.dtype, device=self.device)
 
     def factor_grid(self) -> FactorGrid | None:
         """The box with a border of default_F, ready for look-up; None without a list."""
-        if self.table is None:
+        if self.factors is None:
             return None
-        return FactorGrid.bordered(self.factors, (self.table.h_min, self.table.k_min, self.table.l_min),
-                                   self.default_F)
+        h, k, l = self.lowest  # noqa: E741
+        return FactorGrid.bordered(self.factors, (h, k, l), self.default_F)
 
     def get_structure_factor(self, h: Tensor, k: Tensor, l: Tensor) -> Tensor:  # noqa: E741
         """Structure factor (electrons) at the node nearest to fractional indices of any shape (part B §6.2)."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+
+from ..conventions import Frame
+from ..quirks import Quirks
 
 
 def as_tensor(value: Any, *, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -33,6 +37,8 @@ class ContinuousFields(nn.Module):
     """
 
     lists: tuple[str, ...] = ()
+    frame: Frame
+    quirks: Quirks
 
     def __init__(self, config: Any, names: Iterable[str], *, dtype: torch.dtype, device: torch.device) -> None:
         super().__init__()
@@ -55,7 +61,15 @@ class ContinuousFields(nn.Module):
         value = value.to(self.dtype)
         return value[0] if value.shape == (1,) and name not in self.lists else value
 
-    def refine(self, *names: str) -> ContinuousFields:
+    def seen(self, frame: Frame, quirks: Quirks) -> Self:
+        """The same fields in a frame and with faults: whatever is set, moved or refined here is so there as well."""
+        if (self.frame, self.quirks) == (frame, quirks):
+            return self
+        view = copy.copy(self)  # a shallow copy of a module has its parameters and buffers, not others like them
+        view.frame, view.quirks = frame, quirks
+        return view
+
+    def refine(self, *names: str) -> Self:
         """Make these fields parameters, starting from their present values; returns the module."""
         for name in names:
             if name in self._parameters:
