@@ -3,6 +3,8 @@
 # ruff: noqa: C408 (keywords read like the calls they become)
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -77,3 +79,95 @@ class TestSharedModels:
         assert not torch.equal(changed, before) and torch.equal(changed, expected)
         clean.run().sum().backward()
         assert shared[0].cell_a.grad != 0
+
+
+def _float32(a: float, _b: float) -> tuple[dict, list[torch.Tensor]]:
+    leaf = torch.tensor(a, dtype=torch.float32, requires_grad=True)
+    return dict(crystal=dict(cell_a=leaf)), [leaf]
+
+
+def _float64(a: float, _b: float) -> tuple[dict, list[torch.Tensor]]:
+    leaf = torch.tensor([a], dtype=torch.float64, requires_grad=True)
+    return dict(crystal=dict(cell_a=leaf)), [leaf]
+
+
+def _sequence(a: float, b: float) -> tuple[dict, list[torch.Tensor]]:
+    leaves = [torch.tensor(number, dtype=dtype, requires_grad=True) for number, dtype in (
+        (a / 5.0, torch.float64), (b / 5.0, torch.float32))]
+    return dict(crystal=dict(misset_deg=(leaves[0], 20.0, leaves[1]))), leaves
+
+
+def _nested(a: float, b: float) -> tuple[dict, list[torch.Tensor]]:
+    leaf = torch.tensor(a / 500.0, requires_grad=True)
+    return dict(beam=dict(source_directions=[[-10.0, leaf, 0.0], [-10.0, 0.0, b / 500.0]])), [leaf]
+
+
+def _table(a: float, b: float) -> tuple[dict, list[torch.Tensor]]:
+    values = torch.linspace(a, b, 19**3, dtype=torch.float32).reshape(19, 19, 19).requires_grad_()
+    return dict(structure_factors=table(values)), [values]
+
+
+def table(values: object, lowest: int = -9) -> SimpleNamespace:
+    return SimpleNamespace(values=values, h_min=lowest, k_min=-9, l_min=-9)
+
+
+class TestTensorsOfTheConfig:
+    """Whatever a config's tensors are moved to, the next image has it."""
+
+    @pytest.mark.parametrize("given", [_float32, _float64, _sequence, _nested, _table],
+                             ids=lambda given: given.__name__[1:])
+    def test_an_optimiser_moves_the_image(self, given, compile: str) -> None:
+        changes, leaves = given(50.3, 61.0)
+        simulator = Simulator(*models(**changes), compile=compile)
+        optimiser = torch.optim.SGD(leaves, lr=0.0)
+        for _ in range(2):
+            with torch.no_grad():
+                before = simulator.run()
+            optimiser.zero_grad()
+            simulator.run().sum().backward()
+            assert all(leaf.grad is not None and leaf.grad.abs().max() > 0 for leaf in leaves)
+            optimiser.step()
+            with torch.no_grad():
+                for leaf in leaves:
+                    leaf *= 1.02
+                found, expected = simulator.run(), Simulator(*models(**changes), compile=compile).run()
+            assert torch.equal(found, expected) and not torch.equal(found, before)
+
+    @pytest.mark.parametrize("given", [_float32, _sequence, _nested])
+    def test_a_derivative_image_is_taken_where_the_tensors_are(self, given, compile: str) -> None:
+        changes, leaves = given(50.3, 61.0)
+        simulator = Simulator(*models(**changes), compile=compile)
+        name = next(name for part in changes.values() for name in part)
+        before = simulator.derivative_image(name)
+        leaves[0].data.mul_(1.02)
+        found, expected = (either.derivative_image(name) for either in (
+            simulator, Simulator(*models(**changes), compile=compile)))
+        assert torch.equal(found, expected) and not torch.equal(found, before)
+
+    @pytest.mark.parametrize("write", [lambda field: field.data.mul_(1.02), lambda field: field.mul_(1.02)],
+                             ids=["data", "in place"])
+    @pytest.mark.parametrize("given", [_float32, _sequence], ids=["float32", "sequence"])
+    def test_tensors_are_followed_until_the_field_is_written_to(self, given, write) -> None:
+        changes, leaves = given(50.3, 61.0)
+        crystal = models(**changes)[0]
+        name = next(iter(changes["crystal"]))
+        with torch.no_grad():
+            before = getattr(crystal, name).clone()
+            write(leaves[0])
+            assert not torch.equal(crystal.state_dict()[name], before)
+            write(leaves[0])
+            assert not torch.equal(getattr(crystal, name), before)
+            getattr(crystal, name).fill_(7.0)
+            write(leaves[0])
+            assert (getattr(crystal, name) == 7.0).all()
+            crystal.load_state_dict({name: before}, strict=False)
+            crystal.to("cpu")
+            assert torch.equal(getattr(crystal, name), before)
+
+    @pytest.mark.parametrize("given", [_float32, _sequence], ids=["float32", "sequence"])
+    def test_a_refined_field_is_a_leaf_of_its_own(self, given) -> None:
+        changes, leaves = given(50.3, 61.0)
+        crystal = models(**changes)[0].refine(name := next(iter(changes["crystal"])))
+        before = getattr(crystal, name).detach().clone()
+        leaves[0].data.mul_(2.0)
+        assert torch.equal(getattr(crystal, name), before) and getattr(crystal, name).is_leaf

@@ -260,6 +260,8 @@ class Simulator:
 
     def derivative_images(self, names: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
         """The image and its derivatives by several fields in one pass; see `derivatives.derivative_images`."""
+        for model in (self.crystal, self.detector, self.beam):
+            model.follow()
         return derivative_images(self, names)
 
     def chunk_functions(self, scene: Scene) -> Iterator[tuple[slice, ChunkFunction]]:

@@ -15,7 +15,7 @@ from ..deviates import mosaic_axes, random_misset
 from ..geometry import cosine_and_sine, cross, dot, radians, root, rotate_about, rotate_xyz, unit
 from ..physics.structure_factor import FactorGrid, nearest_factor
 from ..quirks import Quirks
-from .parameters import ContinuousFields, as_tensor
+from .parameters import ContinuousFields
 
 _FIELDS = (
     "cell_a", "cell_b", "cell_c", "cell_alpha", "cell_beta", "cell_gamma", "orientation_matrix", "matrix_wavelength_A",
@@ -85,7 +85,9 @@ class Crystal(ContinuousFields):
     def set_structure_factors(self, table: FactorTable) -> None:
         """Take a box of structure factors; indices outside it have `default_F`."""
         self.lowest[:] = table.h_min, table.k_min, table.l_min  # in place: one list for whatever `seen` gives
-        self.factors = as_tensor(table.values, dtype=self.dtype, device=self.device)
+        device = self.device
+        self._keep("factors", table.values)
+        self.to(device)
 
     def factor_grid(self) -> FactorGrid | None:
         """The box with a border of default_F, ready for look-up; None without a list."""
