@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -34,6 +35,10 @@ def models(crystal: dict | None = None, detector: dict | None = None, beam: dict
     return (Crystal(CrystalConfig(**CRYSTAL | (crystal or {})), **given),
             Detector(DetectorConfig(**DETECTOR | (detector or {}))),
             Beam(BeamConfig(**BEAM | (beam or {}))))
+
+
+def table(values: object, lowest: int = -9) -> SimpleNamespace:
+    return SimpleNamespace(values=values, h_min=lowest, k_min=-9, l_min=-9)
 
 
 class TestSharedModels:
@@ -107,8 +112,36 @@ def _table(a: float, b: float) -> tuple[dict, list[torch.Tensor]]:
     return dict(structure_factors=table(values)), [values]
 
 
-def table(values: object, lowest: int = -9) -> SimpleNamespace:
-    return SimpleNamespace(values=values, h_min=lowest, k_min=-9, l_min=-9)
+class TestStructureFactors:
+    """No image of structure factors that are others by now."""
+
+    CHANGES = {
+        "moved": lambda crystal, values: crystal.set_structure_factors(table(values, lowest=-8)),
+        "another list": lambda crystal, values: crystal.set_structure_factors(table(2.0 * values)),
+        "data": lambda crystal, values: crystal.factors.data.mul_(2.0),
+        "reversed": lambda crystal, values: crystal.factors.data.copy_(crystal.factors.data.flip(0)),
+        "in place": lambda crystal, values: crystal.factors.mul_(2.0),
+    }
+
+    @pytest.mark.parametrize("change", CHANGES)
+    @pytest.mark.parametrize("reach", [3, 9], ids=["short", "long"])
+    def test_a_changed_list_changes_the_image(self, reach: int, change: str, compile: str) -> None:
+        values = np.random.default_rng(1).uniform(10.0, 500.0, (2 * reach + 1, 19, 19))
+        simulator = Simulator(*models(structure_factors=table(values)), compile=compile)
+        before = simulator.run()
+        self.CHANGES[change](simulator.crystal, values)
+        expected = Simulator(simulator.crystal, simulator.detector, simulator.beam, compile=compile).run()
+        found = simulator.run()
+        assert torch.equal(found, expected) and not torch.equal(found, before)
+
+    @pytest.mark.parametrize("reach", [3, 9], ids=["short", "long"])
+    def test_an_array_is_copied(self, reach: int) -> None:
+        values = np.full((2 * reach + 1, 19, 19), 100.0)
+        simulator = Simulator(*models(structure_factors=table(values)))
+        before = simulator.run()
+        values *= 2.0
+        assert torch.equal(simulator.run(), before)
+        assert torch.equal(Simulator(simulator.crystal, simulator.detector, simulator.beam).run(), before)
 
 
 class TestTensorsOfTheConfig:

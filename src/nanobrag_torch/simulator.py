@@ -143,7 +143,7 @@ class Simulator:
         found = Fingerprint.of((self.crystal, self.detector, self.beam))
         if self._last is None or found is None or not found.same(self._last[0]):
             scene = build_scene(self.crystal, self.detector, self.beam, self.choices, self.geometry_dtype)
-            self._last = None if found is None else (found, scene)
+            self._last = None if found is None else (found.kept(), scene)
             return scene
         return self._last[1]
 

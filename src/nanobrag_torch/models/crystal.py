@@ -83,11 +83,16 @@ class Crystal(ContinuousFields):
         self.set_structure_factors(read_hkl(path, plain(self.config.default_F)))
 
     def set_structure_factors(self, table: FactorTable) -> None:
-        """Take a box of structure factors; indices outside it have `default_F`."""
+        """Take a box of structure factors, NumPy's as a copy; indices outside it have `default_F`."""
         self.lowest[:] = table.h_min, table.k_min, table.l_min  # in place: one list for whatever `seen` gives
         device = self.device
         self._keep("factors", table.values)
         self.to(device)
+
+    @property
+    def facts(self) -> tuple[object, ...]:
+        """What besides the fields a scene is made of."""
+        return *super().facts, *self.lowest
 
     def factor_grid(self) -> FactorGrid | None:
         """The box with a border of default_F, ready for look-up; None without a list."""

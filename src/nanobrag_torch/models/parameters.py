@@ -132,6 +132,11 @@ class ContinuousFields(nn.Module):
         return [field for field in (*self._parameters.values(), *self._buffers.values()) if field is not None]
 
     @property
+    def facts(self) -> tuple[object, ...]:
+        """What besides the fields a scene is made of."""
+        return self.frame, self.quirks
+
+    @property
     def device(self) -> torch.device:
         """Where the fields are."""
         kept = (*self._parameters.values(), *self._buffers.values())
