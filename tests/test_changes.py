@@ -204,3 +204,57 @@ class TestTensorsOfTheConfig:
         before = getattr(crystal, name).detach().clone()
         leaves[0].data.mul_(2.0)
         assert torch.equal(getattr(crystal, name), before) and getattr(crystal, name).is_leaf
+
+
+class TestDecisions:
+    """What takes part is decided by the fields as they are now, not as the config had them."""
+
+    MOSAIC = dict(crystal=dict(mosaic_domains=5))
+    FIELDS = {  # place, field, what else the experiment has, number
+        "water": ("beam", "water_size_um", {}, 1.0),
+        "flux": ("beam", "flux", {}, 1e30),
+        "resolution": ("beam", "dmin_A", {}, 8.0),
+        "thickness": ("detector", "detector_thick_um", dict(detector=dict(detector_thicksteps=3)), 300.0),
+        "depth": ("detector", "detector_thick_um", dict(detector=dict(detector_abs_um=200.0)), 300.0),
+        "spread": ("crystal", "mosaic_spread_deg", MOSAIC, 0.5),
+        "divergence": ("beam", "hdiv_range_mrad", dict(beam=dict(
+            hdiv_steps=5, vdiv_steps=5, vdiv_range_mrad=4.0)), 3.0),
+        "cells": ("crystal", "N_cells", dict(listed=True), 2.0),
+        "sub-pixels": ("detector", "distance_mm", dict(detector=dict(oversample=None, pixel_size_mm=0.5)), 20.0),
+    }
+    START = dict(N_cells=(5.0, 5.0, 5.0), distance_mm=80.0)
+
+    def simulator(self, name: str, start: float | None, compile: str, quirks: Quirks) -> Simulator:
+        place, field, others, _ = self.FIELDS[name]
+        others = dict(others)
+        listed = others.pop("listed", False)
+        number = self.START.get(field, 0.0) if start is None else (start,) * 3 if field == "N_cells" else start
+        given = dict(structure_factors=table(np.full((19, 19, 19), 50.0))) if listed else {}
+        return Simulator(*models(**others | {place: others.get(place, {}) | {field: number}}, **given), quirks=quirks,
+                         compile=compile)
+
+    @pytest.mark.parametrize("quirks", [Quirks.clean(), Quirks.upstream()], ids=["clean", "upstream"])
+    @pytest.mark.parametrize("name", FIELDS)
+    def test_a_field_that_is_set_takes_part(self, name: str, quirks: Quirks, compile: str) -> None:
+        place, field, _, number = self.FIELDS[name]
+        simulator = self.simulator(name, None, compile, quirks)
+        before = simulator.run()
+        getattr(getattr(simulator, place), field).fill_(number)
+        expected = self.simulator(name, number, compile, quirks)
+        image = expected.run()
+        assert torch.equal(simulator.run(), image) and not torch.equal(image, before)
+        assert simulator.choices == expected.choices and simulator.summary == expected.summary
+        getattr(getattr(simulator, place), field).copy_(torch.tensor(self.START.get(field, 0.0)))
+        assert torch.equal(simulator.run(), before)
+
+    def test_a_spread_is_refined_from_nothing(self, compile: str) -> None:
+        shared = models(crystal=dict(mosaic_domains=5))
+        simulator = Simulator(*shared, compile=compile)
+        rate, step = simulator.derivative_image("mosaic_spread_deg"), 1e-4
+        shared[0].mosaic_spread_deg.fill_(step)
+        difference = (simulator.run() - Simulator(*models(), compile=compile).run()) / step
+        torch.testing.assert_close(rate, difference, rtol=0.0, atol=2e-3 * float(rate.abs().max()))
+        shared[0].mosaic_spread_deg.fill_(0.0)
+        shared[0].refine("mosaic_spread_deg")
+        simulator.run().sum().backward()
+        torch.testing.assert_close(shared[0].mosaic_spread_deg.grad, rate.sum(), rtol=1e-6, atol=0.0)

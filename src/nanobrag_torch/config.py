@@ -150,7 +150,7 @@ class DetectorConfig:
     detector_thick_um, detector_thicksteps, detector_abs_um
         Sensor thickness, number of layers (None: two), attenuation depth (None: the thickness; inf: no absorption).
     oversample
-        Sub-pixels per pixel edge; None chooses by crystal size (part B §4.6).
+        Sub-pixels per pixel edge; None chooses by crystal size for every image (part B §4.6).
     roi_xmin … roi_ymax
         Rendered region, pixels, both ends inclusive; x is fast, y is slow.
     mask_array

@@ -127,7 +127,7 @@ class Simulator:
 
     @cached_property
     def choices(self) -> Choices:
-        """Automatic choices of this experiment."""
+        """Branches and automatic choices of the last scene; before it, those of the models as they are."""
         return choose(self.crystal, self.detector, self.beam, self.sampling, self.quirks)
 
     @cached_property
@@ -142,6 +142,7 @@ class Simulator:
         """Tensors of this experiment, in the precision of the geometry; those of the last time if nothing changed."""
         found = Fingerprint.of((self.crystal, self.detector, self.beam))
         if self._last is None or found is None or not found.same(self._last[0]):
+            self.choices = choose(self.crystal, self.detector, self.beam, self.sampling, self.quirks)
             scene = build_scene(self.crystal, self.detector, self.beam, self.choices, self.geometry_dtype)
             self._last = None if found is None else (found.kept(), scene)
             return scene
@@ -154,7 +155,7 @@ class Simulator:
         """
         if self.compile != "off" and self._mixed is not None and self._mixed.kernels(self._mixed.scene()) is not None:
             image = self._mixed.run(progress)
-            self.summary = self._mixed.summary
+            self.summary, self.choices = self._mixed.summary, self._mixed.choices
             return image.to(self.geometry_dtype)
         scene, raster = self.scene(), self.raster
         lanes = self._operands(scene)
@@ -246,8 +247,8 @@ class Simulator:
             return False
         if self._mixed is not None:
             return self._mixed.awaits_compiler
-        return ((self.compile == "on" or self._worth_compiling) and suits(self.scene(), self.choices)
-                and bool(missing((self.precision,))))
+        suited = suits(self.scene(), self.choices)
+        return suited and (self.compile == "on" or self._worth_compiling) and bool(missing((self.precision,)))
 
     @property
     def _worth_compiling(self) -> bool:

@@ -15,6 +15,7 @@ from ..deviates import mosaic_axes, random_misset
 from ..geometry import cosine_and_sine, cross, dot, radians, root, rotate_about, rotate_xyz, unit
 from ..physics.structure_factor import FactorGrid, nearest_factor
 from ..quirks import Quirks
+from ..recompute import differentiated
 from .parameters import ContinuousFields
 
 _FIELDS = (
@@ -162,11 +163,11 @@ class Crystal(ContinuousFields):
         return radians(self.phi_start_deg) + step * self.constant(range(steps))
 
     def plain_phi_angles(self) -> list[float]:
-        """The config's spindle angles as plain radians, by the arithmetic of `phi_angles`."""
-        config, steps = self.config, self.config.phi_steps
-        step = (plain(config.osc_range_deg) / DEGREES_PER_RADIAN / steps if config.phi_step_deg is None
-                else plain(config.phi_step_deg) / DEGREES_PER_RADIAN)
-        return [plain(config.phi_start_deg) / DEGREES_PER_RADIAN + step * index for index in range(steps)]
+        """Spindle angles as plain radians, for decisions, by the arithmetic of `phi_angles`."""
+        steps, given = self.config.phi_steps, self.decisive("phi_step_deg")
+        step = (plain(self.decisive("osc_range_deg")) / DEGREES_PER_RADIAN / steps if given is None
+                else plain(given) / DEGREES_PER_RADIAN)
+        return [plain(self.decisive("phi_start_deg")) / DEGREES_PER_RADIAN + step * index for index in range(steps)]
 
     def phi_carryover(self) -> tuple[list[int], list[int]]:
         """Per phi step, the step whose orientation is used: by every ray, and by the very first ray of a run.
@@ -183,9 +184,9 @@ class Crystal(ContinuousFields):
 
     def domain_rotations(self, vectors: Tensor) -> Tensor:
         """Lattice vectors (..., 3) in every mosaic domain, (domains, ..., 3); the first is not turned (§4.5)."""
-        if plain(self.config.mosaic_spread_deg) <= 0:
+        if self.domains == 1 and not differentiated(self.mosaic_spread_deg):
             return vectors[None]
-        axes, factor = mosaic_axes(self.config.mosaic_domains, self.config.mosaic_seed)
+        axes, factor = mosaic_axes(self.domains, self.config.mosaic_seed)
         axes, factor = self.constant(axes), self.constant(factor)
         spread = radians(self.mosaic_spread_deg)
         if self.quirks.single_precision_mosaic:
@@ -199,8 +200,8 @@ class Crystal(ContinuousFields):
 
     @property
     def domains(self) -> int:
-        """Number of mosaic domains: one without a spread."""
-        return self.config.mosaic_domains if plain(self.config.mosaic_spread_deg) > 0 else 1
+        """Number of mosaic domains, also while a spread that may yet be refined is 0."""
+        return self.config.mosaic_domains
 
     def get_rotated_real_vectors(self, config: CrystalConfig | None = None, *, cell: Cell | None = None) -> Tensor:
         """Direct lattice vectors in every orientation: (phi_steps, domains, 3 vectors, 3 components), metres.

@@ -9,6 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from ..config import plain
 from ..conventions import Frame
 from ..quirks import Quirks
 
@@ -124,6 +125,15 @@ class ContinuousFields(nn.Module):
     def constant(self, values: Any) -> Tensor:
         """Fixed numbers as a tensor beside the fields (their dtype and device)."""
         return torch.as_tensor(values, dtype=self.dtype, device=self.device)
+
+    def decisive(self, name: str) -> Any:
+        """A field's value for decisions: as it is now; the config's where a device would have to be waited for."""
+        value = getattr(self, name)
+        return value if value is None or value.is_cpu else getattr(self.config, name)
+
+    def present(self, name: str) -> bool:
+        """Whether a number takes part, being other than 0; another device is asked only where the config has 0."""
+        return plain(self.decisive(name)) != 0 or plain(getattr(self, name)) != 0
 
     @property
     def fields(self) -> list[Tensor]:
