@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..checks import check_factors
 from ..config import CrystalConfig, plain, plain3
 from ..constants import DEGREES_PER_RADIAN
 from ..conventions import FRAMES, DetectorConvention, Frame
@@ -84,7 +85,11 @@ class Crystal(ContinuousFields):
         self.set_structure_factors(read_hkl(path, plain(self.config.default_F)))
 
     def set_structure_factors(self, table: FactorTable) -> None:
-        """Take a box of structure factors, NumPy's as a copy; indices outside it have `default_F`."""
+        """Take a box of structure factors, NumPy's as a copy; indices outside it have `default_F`.
+
+        Raises `ConfigError` where it is no box of finite real numbers.
+        """
+        check_factors(table)
         self.lowest[:] = table.h_min, table.k_min, table.l_min  # in place: one list for whatever `seen` gives
         device = self.device
         self._keep("factors", table.values)
