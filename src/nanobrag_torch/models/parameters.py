@@ -105,12 +105,13 @@ class ContinuousFields(nn.Module):
         """The same fields in a frame and with faults: whatever is set, moved or refined here is so there as well."""
         if (self.frame, self.quirks) == (frame, quirks):
             return self
-        view = copy.copy(self)  # a shallow copy of a module has its parameters and buffers, not others like them
+        view = copy.copy(self)  # a shallow copy has the module's own lists of parameters and buffers
         view.frame, view.quirks = frame, quirks
         return view
 
     def refine(self, *names: str) -> Self:
         """Make these fields parameters, starting from their present values; returns the module."""
+        self.follow()
         for name in names:
             if name in self._parameters:
                 continue
