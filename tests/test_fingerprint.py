@@ -46,6 +46,25 @@ def test_a_long_list_was_written_to():
     assert not Fingerprint.of(chosen).same(before)
 
 
+@pytest.mark.parametrize("write", [
+    lambda field: field.data.view(-1)[-1:].mul_(1.0 + 1e-15), lambda field: field.data.copy_(field.data.flip(0)),
+    lambda field: field.data[:2].neg_(), lambda field: field.numpy().fill(7.25)],
+    ids=["one digit", "another order", "signs", "numpy"])
+def test_a_long_list_was_changed_unnoticed_by_torch(write):
+    chosen = models(reach=9)
+    before = Fingerprint.of(chosen).kept()
+    assert Fingerprint.of(chosen).same(before)
+    write(field_of(chosen, range(LONG_LIST + 1, 10**6)))
+    assert not Fingerprint.of(chosen).same(before)
+
+
+def test_the_same_box_elsewhere():
+    chosen = models()
+    before, crystal = Fingerprint.of(chosen), chosen[0]
+    crystal.set_structure_factors(SimpleNamespace(values=crystal.factors, h_min=-3, k_min=-4, l_min=-4))
+    assert not Fingerprint.of(chosen).same(before)
+
+
 def test_fields_became_another_dtype():
     chosen = models()
     before = Fingerprint.of(chosen)

@@ -134,6 +134,24 @@ class TestStructureFactors:
         assert torch.equal(crystal.get_structure_factor(index, index, index), torch.full((2, 3), 12.0).double())
 
 
+    @pytest.mark.parametrize(("values", "message"), [
+        (np.full((3, 3, 3), np.nan), "structure_factors: expected finite numbers"),
+        (torch.full((3, 3, 3), torch.inf), "structure_factors: expected finite numbers"),
+        (np.ones((3, 3, 3), dtype=complex), "structure_factors: expected real numbers"),
+        (torch.ones(3, 3, 3, dtype=torch.complex64), "structure_factors: expected real numbers"),
+        (np.ones((3, 3)), "structure_factors: expected a box of shape"),
+        (torch.ones(3, 0, 3), "structure_factors: expected a box of shape"),
+    ])
+    def test_what_is_no_box_of_numbers_is_refused(self, values: object, message: str) -> None:
+        with pytest.raises(ConfigError, match=message):
+            Crystal(CrystalConfig(), structure_factors=SimpleNamespace(values=values, h_min=0, k_min=0, l_min=0))
+
+    def test_lowest_indices_are_whole(self) -> None:
+        with pytest.raises(ConfigError, match=r"k_min: expected a whole number, got 0\.5"):
+            Crystal(CrystalConfig(), structure_factors=SimpleNamespace(values=np.ones((3, 3, 3)), h_min=0, k_min=0.5,
+                                                                       l_min=0))
+
+
 class TestSources:
     def test_grid_order_wavelength_innermost(self) -> None:
         beam = Beam(BeamConfig(wavelength_A=1.5, dispersion_percent=2.0, dispersion_steps=2, hdiv_range_mrad=4.0,

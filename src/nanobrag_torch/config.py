@@ -1,8 +1,8 @@
 """What is simulated, as plain validated values in the units that users type.
 
-Every class is frozen and checks itself on construction. A field annotated `Real` takes a number or a one-element
-torch tensor (with or without gradient); `Reals3` takes three of them or a tensor of shape (3,). Nothing here imports
-torch, so that the command line can parse and print an experiment without it.
+Every class is frozen and checks itself on construction. A field annotated `Real` takes a number or a torch
+tensor of shape () or (1,), with or without gradient; `Reals3` takes three numbers or a tensor of shape (3,). Nothing
+here imports torch, so that the command line can parse and print an experiment without it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,13 @@ from .checks import (
     check_count,
     check_finite,
     check_matrix,
+    check_member,
     check_not_negative,
+    check_numbers,
     check_positive,
     check_seed,
     check_sources,
+    check_whole,
     plain,
     plain3,
 )
@@ -98,7 +101,8 @@ class CrystalConfig:
     fudge: Real = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", CrystalShape(self.shape))
+        check_numbers(self)
+        check_member(self, "shape", CrystalShape)
         if self.cell_a is None and self.orientation_matrix is None:
             raise ConfigError("cell_a", "a cell edge or an orientation matrix", None)
         if self.cell_a is not None:
@@ -150,7 +154,7 @@ class DetectorConfig:
     detector_thick_um, detector_thicksteps, detector_abs_um
         Sensor thickness, number of layers (None: two), attenuation depth (None: the thickness; inf: no absorption).
     oversample
-        Sub-pixels per pixel edge; None chooses by crystal size (part B §4.6).
+        Sub-pixels per pixel edge; None chooses by crystal size for every image (part B §4.6).
     roi_xmin … roi_ymax
         Rendered region, pixels, both ends inclusive; x is fast, y is slow.
     mask_array
@@ -197,15 +201,16 @@ class DetectorConfig:
     mask_array: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "detector_convention", DetectorConvention(self.detector_convention))
-        if self.detector_pivot is not None:
-            object.__setattr__(self, "detector_pivot", DetectorPivot(self.detector_pivot))
+        check_numbers(self)
+        check_member(self, "detector_convention", DetectorConvention)
+        check_member(self, "detector_pivot", DetectorPivot)
         check_positive(self, "distance_mm", "close_distance_mm", "pixel_size_mm", "size_s_mm", "size_f_mm")
         check_finite(self, "beam_x_mm", "beam_y_mm", "close_x_mm", "close_y_mm", "orgx_px", "orgy_px",
                       "beam_center_f", "beam_center_s", "detector_rotx_deg", "detector_roty_deg",
                       "detector_rotz_deg", "detector_twotheta_deg", "odet_vector", "pix0_vector_m")
         check_not_negative(self, "detector_thick_um")
         check_count(self, "spixels", "fpixels", "detector_thicksteps", "oversample")
+        check_whole(self, "roi_xmin", "roi_xmax", "roi_ymin", "roi_ymax")
         check_axis(self, "twotheta_axis", "fdet_vector", "sdet_vector", "beam_vector")
         if self.detector_abs_um is not None and not plain(self.detector_abs_um) > 0:
             raise ConfigError("detector_abs_um", "an attenuation depth above 0 (or inf)", plain(self.detector_abs_um))
@@ -299,6 +304,7 @@ class BeamConfig:
     water_size_um: Real = 0.0
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         check_positive(self, "wavelength_A", "exposure_s", "beamsize_mm")
         check_finite(self, "polarization_factor")
         check_not_negative(self, "dispersion_percent", "hdiv_range_mrad", "vdiv_range_mrad", "hdiv_step_mrad",
@@ -352,5 +358,6 @@ class NoiseConfig:
     pgm_scale: float | None = None
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         check_seed(self, "seed")
         check_finite(self, "adc_offset", "intfile_scale", "pgm_scale")

@@ -152,17 +152,17 @@ def build_scene(crystal: Crystal, detector: Detector, beam: Beam, choices: Choic
 
 
 def choose(crystal: Crystal, detector: Detector, beam: Beam, sampling: SamplingConfig, quirks: Quirks) -> Choices:
-    """Resolve the automatic choices that need geometry (part A §§2.8, 2.10)."""
+    """The branches for the models as they are now, automatic choices that need geometry too (part A §§2.8, 2.10)."""
     oversample = detector.config.oversample or recommended_oversample(crystal, detector, beam)
     steps = source_count(beam) * crystal.domains * crystal.config.phi_steps * oversample**2
     config: BeamConfig = beam.config
     return Choices(
         shape=crystal.config.shape, interpolate=_interpolate(crystal, sampling, quirks), oversample=oversample,
         layers=detector.layers, steps=steps,
-        absorbing=plain(detector.config.detector_thick_um) > 0 or _zeroing(sampling, quirks),
+        absorbing=detector.present("detector_thick_um") or _zeroing(sampling, quirks),
         curved=detector.config.curved, point_pixel=detector.config.point_pixel,
         unpolarized=config.nopolar and not (sampling.oversample_polar and quirks.nopolar_defeated),
-        culling=plain(config.dmin_A) > 0, watery=plain(config.water_size_um) > 0,
+        culling=beam.present("dmin_A"), watery=beam.present("water_size_um"),
         oversample_thick=sampling.oversample_thick, oversample_polar=sampling.oversample_polar,
         oversample_omega=sampling.oversample_omega, quirks=quirks)
 
@@ -212,12 +212,12 @@ def _zeroing(sampling: SamplingConfig, quirks: Quirks) -> bool:
 
 
 def _interpolate(crystal: Crystal, sampling: SamplingConfig, quirks: Quirks) -> bool:
-    if crystal.table is None:
+    if crystal.factors is None:
         return False
     if sampling.interpolate is not None:
         return sampling.interpolate
     sized = any(size > 0 for size in plain3(crystal.config.sample_size_mm))
-    counts = crystal.cell_counts() if sized and not quirks.interpolation_before_size else crystal.config.N_cells
+    counts = crystal.cell_counts() if sized and not quirks.interpolation_before_size else crystal.decisive("N_cells")
     return any(count <= 2 for count in plain3(counts))
 
 

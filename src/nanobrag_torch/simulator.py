@@ -79,7 +79,9 @@ class Simulator:
     """Simulates the image of a crystal on a detector.
 
     crystal, detector, beam
-        Models or their configs; `beam_config` is another name for the latter.
+        Models or their configs; `beam_config` is another name for the latter. Several simulators may share a model:
+        each sees it in its own detector's convention and with its own faults, and so do the attributes of these names,
+        whose fields are the model's.
     device, dtype
         Where and how precisely pixels are computed: "float64", "mixed" (geometry and Miller indices in float64, the
         rest in float32) or "float32", with compiled kernels the image of "mixed", rounded; `torch.float64` and
@@ -107,14 +109,12 @@ class Simulator:
         if not re.fullmatch(permitted, self.compile):
             raise ConfigError("compile" if compile else "NANOBRAG_COMPILE", wanted, self.compile)
         device = torch.device(device or _device_of(crystal, detector))
-        self.detector = detector if isinstance(detector, Detector) else Detector(detector, device=device)
-        self.detector.quirks = self.quirks
-        frame = self.detector.frame
-        self.crystal = crystal if isinstance(crystal, Crystal) else Crystal(crystal, device=device)
+        detector = detector if isinstance(detector, Detector) else Detector(detector, device=device)
+        crystal = crystal if isinstance(crystal, Crystal) else Crystal(crystal, device=device)
         beam = beam or beam_config or BeamConfig()
-        self.beam = beam if isinstance(beam, Beam) else Beam(beam, device=device)
-        for model in (self.crystal, self.beam):
-            model.frame, model.quirks = frame, self.quirks
+        beam = beam if isinstance(beam, Beam) else Beam(beam, device=device)
+        self.crystal, self.detector, self.beam = (
+            model.seen(detector.frame, self.quirks) for model in (crystal, detector, beam))
         for model in (self.crystal, self.detector, self.beam):
             model.to(device)
         self.device = device
@@ -132,7 +132,7 @@ class Simulator:
 
     @cached_property
     def choices(self) -> Choices:
-        """Automatic choices of this experiment."""
+        """Branches and automatic choices of the last scene; before it, those of the models as they are."""
         return choose(self.crystal, self.detector, self.beam, self.sampling, self.quirks)
 
     @cached_property
@@ -147,8 +147,9 @@ class Simulator:
         """Tensors of this experiment, in the precision of the geometry; those of the last time if nothing changed."""
         found = Fingerprint.of((self.crystal, self.detector, self.beam))
         if self._last is None or found is None or not found.same(self._last[0]):
+            self.choices = choose(self.crystal, self.detector, self.beam, self.sampling, self.quirks)
             scene = build_scene(self.crystal, self.detector, self.beam, self.choices, self.geometry_dtype)
-            self._last = None if found is None else (found, scene)
+            self._last = None if found is None else (found.kept(), scene)
             return scene
         return self._last[1]
 
@@ -163,7 +164,7 @@ class Simulator:
     def _run(self, progress: Progress | None) -> Tensor:
         if self.compile != "off" and self._mixed is not None and self._mixed.kernels(self._mixed.scene()) is not None:
             image = self._mixed.run(progress)
-            self.summary = self._mixed.summary
+            self.summary, self.choices = self._mixed.summary, self._mixed.choices
             return image.to(self.geometry_dtype)
         scene, raster = self.scene(), self.raster
         lanes = self._operands(scene)
@@ -255,8 +256,8 @@ class Simulator:
             return False
         if self._mixed is not None:
             return self._mixed.awaits_compiler
-        return ((self.compile == "on" or self._worth_compiling) and suits(self.scene(), self.choices)
-                and bool(missing((self.precision,))))
+        suited = suits(self.scene(), self.choices)
+        return suited and (self.compile == "on" or self._worth_compiling) and bool(missing((self.precision,)))
 
     @property
     def _worth_compiling(self) -> bool:
@@ -269,6 +270,8 @@ class Simulator:
 
     def derivative_images(self, names: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
         """The image and its derivatives by several fields in one pass; see `derivatives.derivative_images`."""
+        for model in (self.crystal, self.detector, self.beam):
+            model.follow()
         with _not_autocast(self.device):
             return derivative_images(self, names)
 

@@ -76,8 +76,8 @@ class _Tracer:
 
     def __init__(self, simulator: Simulator, slow: int, fast: int) -> None:
         self.simulator = simulator
-        self.choices: Choices = simulator.choices
         self.scene: Scene = simulator.scene()
+        self.choices: Choices = simulator.choices
         segment = _segment_of(simulator, self.scene, slow, fast)
         as_row = self.scene.scale.new_tensor
         self.terms = all_terms(self.scene, self.choices, as_row([slow]), as_row([fast]), first=segment.first)

@@ -43,15 +43,15 @@ def _detector(simulator: Simulator, scene: Scene) -> dict[str, Any]:
         "twotheta_rad": radians(detector.detector_twotheta_deg).item(), "rotx_rad": rotx, "roty_rad": roty,
         "rotz_rad": rotz, "pixel_size_m": pixel.item(), "fpixels": config.fpixels, "spixels": config.spixels,
         "detsize_f_m": detector.size_f_m.item(), "detsize_s_m": detector.size_s_m.item(),
-        "detector_thick_m": plain(config.detector_thick_um) * 1e-6,
+        "detector_thick_m": plain(detector.detector_thick_um) * 1e-6,
         "detector_thickstep_m": geometry.layer_depth.item() if simulator.choices.layers > 1 else 0.0,
         "detector_thicksteps": simulator.choices.layers, "detector_mu_per_m": _attenuation(simulator, geometry),
     }
 
 
 def _attenuation(simulator: Simulator, geometry: Any) -> float:
-    config = simulator.detector.config
-    unset = plain(config.detector_thick_um) == 0 and config.detector_abs_um is None
+    detector = simulator.detector
+    unset = not detector.present("detector_thick_um") and detector.detector_abs_um is None
     return -1.0 if unset else geometry.attenuation.item()
 
 
@@ -62,7 +62,7 @@ def _beam(simulator: Simulator) -> dict[str, Any]:
         count, extent, step = beam.plain_grid(axis)
         grids |= {f"{axis}range_rad": extent, f"{axis}step_rad": step, f"{axis}steps": count}
     colours = config.dispersion_steps
-    width = plain(config.dispersion_percent) / 100.0 if colours > 1 else 0.0
+    width = plain(beam.dispersion_percent) / 100.0 if colours > 1 else 0.0
     sources = beam.sources(simulator.detector.beam_direction())
     weights = sources.weight / len(sources.weight) if beam.source_weights is None else beam.source_weights
     table = torch.cat((unit(sources.position), weights[:, None], sources.wavelength[:, None]), dim=1)
@@ -84,7 +84,7 @@ def _crystal(simulator: Simulator, scene: Scene) -> dict[str, Any]:
         "phisteps": crystal.config.phi_steps, **_cell(cell), "misset_rad": crystal.misset_angles().tolist(),
         "Na": na, "Nb": nb, "Nc": nc, "oversample": simulator.choices.oversample,
         "interpolate": int(simulator.choices.interpolate),
-        "hkls": 0 if crystal.table is None else int(crystal.factors.numel()), "default_F": crystal.default_F.item(),
+        "hkls": 0 if crystal.factors is None else int(crystal.factors.numel()), "default_F": crystal.default_F.item(),
         "mosaic_spread_rad": radians(crystal.mosaic_spread_deg).item(),
         "mosaic_umats_row_major": [matrix.T.reshape(-1).tolist() for matrix in _domain_matrices(crystal)],
     }

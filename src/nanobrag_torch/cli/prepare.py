@@ -182,8 +182,9 @@ def _simulator(experiment: Experiment, table: StructureFactorTable | None, devic
     from ..simulator import Simulator
     from .fixed import FixedCrystal, fixed_detector
 
-    crystal = FixedCrystal(experiment.crystal, structure_factors=table, device=device)
     detector = fixed_detector(experiment.detector, experiment.quirks, device)
+    crystal = FixedCrystal(experiment.crystal, structure_factors=table, frame=detector.frame, device=device,
+                           quirks=experiment.quirks)
     simulator = Simulator(crystal, detector, experiment.beam, sampling=experiment.sampling,
                           device=device, dtype=experiment.computing.dtype, quirks=experiment.quirks,
                           compile=experiment.computing.compile)

@@ -55,11 +55,9 @@ class Beam(ContinuousFields):
 
     @property
     def fluence_per_m2(self) -> Tensor:
-        """Photons/m²: flux·exposure/beamsize² where a flux is given (part A §2.2)."""
-        if plain(self.config.flux) == 0:
-            return self.fluence
+        """Photons/m²: flux·exposure/beamsize² where there is a flux (part A §2.2)."""
         beamsize_m = self.beamsize_mm / 1000.0
-        return self.flux * self.exposure_s / beamsize_m / beamsize_m
+        return torch.where(self.flux == 0, self.fluence, self.flux * self.exposure_s / beamsize_m / beamsize_m)
 
     def polarization_direction(self) -> Tensor:
         """Unit E-vector, (3,)."""
@@ -130,8 +128,8 @@ class Beam(ContinuousFields):
     def plain_grid(self, direction: str) -> tuple[int, float, float]:
         """(count, range, step) of a divergence direction ("hdiv" or "vdiv") as plain radians."""
         count: int = getattr(self.config, f"{direction}_steps")
-        extent = plain(getattr(self.config, f"{direction}_range_mrad")) / 1000.0
-        step = getattr(self.config, f"{direction}_step_mrad")
+        extent = plain(self.decisive(f"{direction}_range_mrad")) / 1000.0
+        step = self.decisive(f"{direction}_step_mrad")
         if step is not None:
             return count, extent, plain(step) / 1000.0
         return (1, 0.0, 0.0) if count == 1 else (count, extent, extent / (count - 1))
@@ -150,9 +148,9 @@ class Beam(ContinuousFields):
         It may where nothing depends on it: without polarisation and divergence.
         """
         counts = self.plain_grid("hdiv")[0], self.plain_grid("vdiv")[0]
-        if plain(self.config.polarization_factor) == 0 and counts == (1, 1):
+        if not self.present("polarization_factor") and counts == (1, 1):
             return
-        given = self.config.polarization_axis
+        given = self.decisive("polarization_axis")
         axis = self.frame.polar if given is None else plain3(given)
         if np.linalg.norm(np.cross(beam, axis)) < 1e-9 * np.linalg.norm(beam) * np.linalg.norm(axis):
             raise ConfigError("polarization_axis", "a direction that is not parallel to the beam", axis)

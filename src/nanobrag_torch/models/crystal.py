@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..checks import check_factors
 from ..config import CrystalConfig, plain, plain3
 from ..constants import DEGREES_PER_RADIAN
 from ..conventions import FRAMES, DetectorConvention, Frame
@@ -15,7 +16,8 @@ from ..deviates import mosaic_axes, random_misset
 from ..geometry import cosine_and_sine, cross, dot, radians, root, rotate_about, rotate_xyz, unit
 from ..physics.structure_factor import FactorGrid, nearest_factor
 from ..quirks import Quirks
-from .parameters import ContinuousFields, as_tensor
+from ..recompute import differentiated
+from .parameters import ContinuousFields
 
 _FIELDS = (
     "cell_a", "cell_b", "cell_c", "cell_alpha", "cell_beta", "cell_gamma", "orientation_matrix", "matrix_wavelength_A",
@@ -69,7 +71,7 @@ class Crystal(ContinuousFields):
         super().__init__(config, _FIELDS, dtype=dtype, device=torch.device(device))
         self.quirks = quirks or Quirks.clean()
         self.frame = frame or FRAMES[DetectorConvention.MOSFLM]
-        self.table: FactorTable | None = None
+        self.lowest = [0, 0, 0]
         self.register_buffer("factors", None)
         if structure_factors is not None:
             self.set_structure_factors(structure_factors)
@@ -83,16 +85,27 @@ class Crystal(ContinuousFields):
         self.set_structure_factors(read_hkl(path, plain(self.config.default_F)))
 
     def set_structure_factors(self, table: FactorTable) -> None:
-        """Take a box of structure factors; indices outside it have `default_F`."""
-        self.table = table
-        self.factors = as_tensor(table.values, dtype=self.dtype, device=self.device)
+        """Take a box of structure factors, NumPy's as a copy; indices outside it have `default_F`.
+
+        Raises `ConfigError` where it is no box of finite real numbers.
+        """
+        check_factors(table)
+        self.lowest[:] = table.h_min, table.k_min, table.l_min  # in place: one list for whatever `seen` gives
+        device = self.device
+        self._keep("factors", table.values)
+        self.to(device)
+
+    @property
+    def facts(self) -> tuple[object, ...]:
+        """What besides the fields a scene is made of."""
+        return *super().facts, *self.lowest
 
     def factor_grid(self) -> FactorGrid | None:
         """The box with a border of default_F, ready for look-up; None without a list."""
-        if self.table is None:
+        if self.factors is None:
             return None
-        return FactorGrid.bordered(self.factors, (self.table.h_min, self.table.k_min, self.table.l_min),
-                                   self.default_F)
+        h, k, l = self.lowest  # noqa: E741
+        return FactorGrid.bordered(self.factors, (h, k, l), self.default_F)
 
     def get_structure_factor(self, h: Tensor, k: Tensor, l: Tensor) -> Tensor:  # noqa: E741
         """Structure factor (electrons) at the node nearest to fractional indices of any shape (part B §6.2)."""
@@ -155,11 +168,11 @@ class Crystal(ContinuousFields):
         return radians(self.phi_start_deg) + step * self.constant(range(steps))
 
     def plain_phi_angles(self) -> list[float]:
-        """The config's spindle angles as plain radians, by the arithmetic of `phi_angles`."""
-        config, steps = self.config, self.config.phi_steps
-        step = (plain(config.osc_range_deg) / DEGREES_PER_RADIAN / steps if config.phi_step_deg is None
-                else plain(config.phi_step_deg) / DEGREES_PER_RADIAN)
-        return [plain(config.phi_start_deg) / DEGREES_PER_RADIAN + step * index for index in range(steps)]
+        """Spindle angles as plain radians, for decisions, by the arithmetic of `phi_angles`."""
+        steps, given = self.config.phi_steps, self.decisive("phi_step_deg")
+        step = (plain(self.decisive("osc_range_deg")) / DEGREES_PER_RADIAN / steps if given is None
+                else plain(given) / DEGREES_PER_RADIAN)
+        return [plain(self.decisive("phi_start_deg")) / DEGREES_PER_RADIAN + step * index for index in range(steps)]
 
     def phi_carryover(self) -> tuple[list[int], list[int]]:
         """Per phi step, the step whose orientation is used: by every ray, and by the very first ray of a run.
@@ -176,9 +189,9 @@ class Crystal(ContinuousFields):
 
     def domain_rotations(self, vectors: Tensor) -> Tensor:
         """Lattice vectors (..., 3) in every mosaic domain, (domains, ..., 3); the first is not turned (§4.5)."""
-        if plain(self.config.mosaic_spread_deg) <= 0:
+        if self.domains == 1 and not differentiated(self.mosaic_spread_deg):
             return vectors[None]
-        axes, factor = mosaic_axes(self.config.mosaic_domains, self.config.mosaic_seed)
+        axes, factor = mosaic_axes(self.domains, self.config.mosaic_seed)
         axes, factor = self.constant(axes), self.constant(factor)
         spread = radians(self.mosaic_spread_deg)
         if self.quirks.single_precision_mosaic:
@@ -192,8 +205,8 @@ class Crystal(ContinuousFields):
 
     @property
     def domains(self) -> int:
-        """Number of mosaic domains: one without a spread."""
-        return self.config.mosaic_domains if plain(self.config.mosaic_spread_deg) > 0 else 1
+        """Number of mosaic domains, also while a spread that may yet be refined is 0."""
+        return self.config.mosaic_domains
 
     def get_rotated_real_vectors(self, config: CrystalConfig | None = None, *, cell: Cell | None = None) -> Tensor:
         """Direct lattice vectors in every orientation: (phi_steps, domains, 3 vectors, 3 components), metres.

@@ -100,7 +100,7 @@ class Detector(ContinuousFields):
     def layers(self) -> int:
         """Number of sensor layers (part B §3.7)."""
         count = self.config.detector_thicksteps
-        if plain(self.config.detector_thick_um) <= 0:
+        if not self.present("detector_thick_um"):
             return 1
         if count is None:
             return 2
@@ -112,8 +112,9 @@ class Detector(ContinuousFields):
 
     @property
     def plain_beam_vector(self) -> tuple[float, float, float]:
-        """The config's direction of photon travel as plain numbers, of any length."""
-        return self.frame.beam if self.config.beam_vector is None else plain3(self.config.beam_vector)
+        """The direction of photon travel as plain numbers, for decisions, of any length."""
+        given = self.decisive("beam_vector")
+        return self.frame.beam if given is None else plain3(given)
 
     def rotation_angles(self) -> Tensor:
         """Rotations about lab x, y, z, (3,) radians."""
@@ -208,7 +209,7 @@ class Detector(ContinuousFields):
         return {name: plain(value) * 1000.0 for name, value in mm.items()} | {
             "dials_origin_mm": plain3(1000.0 * origin), "xds_orgx_px": plain(geometry.close_f / pixel + 0.5),
             "xds_orgy_px": plain(geometry.close_s / pixel + 0.5),
-            "twotheta_deg": plain(self.config.detector_twotheta_deg)}
+            "twotheta_deg": plain(self.detector_twotheta_deg)}
 
     fdet_vec = property(lambda self: self.geometry().fdet, doc="Placed fast axis, (3,) unit vector.")
     sdet_vec = property(lambda self: self.geometry().sdet, doc="Placed slow axis, (3,) unit vector.")
@@ -222,7 +223,7 @@ class Detector(ContinuousFields):
         """The detector normal before rotation (part B §2.3)."""
         if self.config.detector_convention is not DetectorConvention.CUSTOM:
             return self.constant(self.frame.odet)
-        given = self.config.odet_vector
+        given = self.decisive("odet_vector")
         if self.quirks.custom_normal_kept:
             x, y, z = self.frame.odet if given is None else plain3(given)
             kept = (x * x + y * y + z * z) ** 0.5 == 1.0
@@ -285,9 +286,9 @@ class Detector(ContinuousFields):
         """Linear attenuation coefficient, 1/m; without a depth, that of the thickness itself."""
         if self.detector_abs_um is not None:
             return 1.0 / (self.detector_abs_um * 1e-6)
-        if plain(self.config.detector_thick_um) == 0:
-            return torch.zeros_like(self.detector_thick_um)
-        return 1.0 / (self.detector_thick_um * 1e-6)
+        bare = self.detector_thick_um == 0
+        thickness = torch.where(bare, 1.0, self.detector_thick_um * 1e-6)
+        return torch.where(bare, 0.0, 1.0 / thickness)
 
 
 def pixel_positions(geometry: DetectorGeometry, fast_m: Tensor, slow_m: Tensor, layer: int, *, curved: bool,
