@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,3 +94,15 @@ class Raster:
             return values.reshape(*leading, self.height, self.width)
         empty = torch.zeros(*leading, self.height * self.width, dtype=values.dtype, device=values.device)
         return empty.index_copy(-1, self.indices(), values).reshape(*leading, self.height, self.width)
+
+
+def filled(pixels: Tensor, chunks: Iterable[tuple[slice, Tensor]]) -> Tensor:
+    """Chunks written into pixels, each forgotten at once."""
+    for part, values in chunks:
+        pixels[part] = values
+    return pixels
+
+
+def gathered(like: Tensor, chunks: Iterable[tuple[slice, Tensor]]) -> Tensor:
+    """Chunks side by side, as differentiation and tensors of other devices need them."""
+    return torch.cat([like.new_empty(0), *(values for _, values in chunks)])

@@ -25,7 +25,7 @@ from .models import Beam, Crystal, Detector
 from .order import Segment, segments
 from .packages import Kernels, at_hand
 from .quirks import Quirks
-from .raster import Raster
+from .raster import Raster, filled, gathered
 from .recompute import differentiated, recomputed
 from .scene import Choices, Scene, build_scene, choose
 from .statistics import ImageStatistics, image_statistics
@@ -174,7 +174,7 @@ class Simulator:
         gathering = self.device.type != "cpu" or (not self._remembers(scene) and differentiated(*scene.tensors))
         with nullcontext(starmap) if lanes or gathering else self._spread(scene) as mapping:
             chunks = self._chunks(scene, parts, lanes, mapping, progress)
-            pixels = _gathered(scene.scale, chunks) if gathering else _filled(self._empty(), chunks)
+            pixels = gathered(scene.scale, chunks) if gathering else filled(self._empty(), chunks)
             return raster.image(pixels)
 
     def _operands(self, scene: Scene) -> Lanes | None:
@@ -391,18 +391,6 @@ def _not_autocast(device: torch.device) -> AbstractContextManager[object]:
 
 def _device_of(*models: object) -> torch.device:
     return next((model.device for model in models if isinstance(model, torch.nn.Module)), torch.device("cpu"))
-
-
-def _filled(pixels: Tensor, chunks: Iterable[tuple[slice, Tensor]]) -> Tensor:
-    """Chunks written into pixels, each forgotten at once."""
-    for part, values in chunks:
-        pixels[part] = values
-    return pixels
-
-
-def _gathered(like: Tensor, chunks: Iterable[tuple[slice, Tensor]]) -> Tensor:
-    """Chunks side by side, as differentiation and tensors of other devices need them."""
-    return torch.cat([like.new_empty(0), *(values for _, values in chunks)])
 
 
 def _needs_gradient(scene: Scene) -> bool:
