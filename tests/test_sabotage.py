@@ -96,7 +96,7 @@ def solid_angle_of_the_last_sub_pixel(monkeypatch):
     monkeypatch.setattr(integrate._EndFactorCollector, "see", see_last)
     for module in (terms, trace):
         monkeypatch.setattr(module, "end_factors", lambda choices, passes: ends(choices, passes)._replace(
-            omega=passes[-1].look.omega))
+            omega=passes[-1].aimed.omega))
 
 
 @fault("omega_pixel_sr")
