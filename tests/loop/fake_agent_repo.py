@@ -180,7 +180,7 @@ def loop_yaml(**changes) -> str:
             "engineer": {"agent": "reproduce", "prompts": {"debug": "prompts/debug.md", "main": "prompts/main.md"}}
         },
         "agents": {"fake": {"argv": [*argv, "@SCENARIO@"], "events": "plain"}},
-        "limits": {"run": {"wall_s": 20, "idle_s": 5, "after_result_s": 1, "log_mib": 1}},
+        "limits": {"run": {"wall_s": 60, "idle_s": 15, "after_result_s": 1, "log_mib": 1}},
     }
     for key, value in changes.items():
         base[key] = {**base[key], **value} if isinstance(value, dict) and key in base else value
