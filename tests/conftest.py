@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from compiler import compile, compiled  # noqa: F401
 from parity.live import built_c_image, built_c_program, c_image, live_c_program, summary  # noqa: F401
 
 

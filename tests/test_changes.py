@@ -13,20 +13,11 @@ from nanobrag_torch.config import BeamConfig, CrystalConfig, DetectorConfig
 from nanobrag_torch.models import Beam, Crystal, Detector
 from nanobrag_torch.quirks import Quirks
 from nanobrag_torch.simulator import Simulator
-from test_packages import compiled, needs_compiler  # noqa: F401
 
 CRYSTAL = dict(cell_a=50.0, cell_b=60.0, cell_c=70.0, cell_alpha=75.0, cell_beta=85.0, cell_gamma=95.0,
                misset_deg=(10.0, 20.0, 30.0), N_cells=(5, 5, 5), default_F=100.0)
 DETECTOR = dict(spixels=24, fpixels=20, pixel_size_mm=2.0, oversample=1)
 BEAM = dict(wavelength_A=1.5)
-
-
-@pytest.fixture(params=["off", pytest.param("on", marks=needs_compiler)])
-def compile(request) -> str:
-    """With and without compiled kernels."""
-    if request.param == "on":
-        request.getfixturevalue("compiled")
-    return request.param
 
 
 def models(crystal: dict | None = None, detector: dict | None = None, beam: dict | None = None,

@@ -6,16 +6,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nanobrag_torch import BeamConfig, CrystalConfig, DetectorConfig, Quirks, Simulator, kernel_cache
-from test_packages import needs_compiler
+from compiler import needs_compiler
+from nanobrag_torch import BeamConfig, CrystalConfig, DetectorConfig, Quirks, Simulator
 
 CRYSTAL = {"cell_a": 50.0, "cell_b": 60.0, "cell_c": 70.0, "N_cells": (10, 7, 20), "default_F": 100.0}
-BOTH = [pytest.param("off"), pytest.param("on", marks=needs_compiler)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _kernels():
-    kernel_cache.warm_up()
 
 
 def simulator(compile: str, *, dtype: str = "float64", quirks: Quirks | None = None, water_size_um: float = 0.0,
@@ -39,7 +33,7 @@ def derivatives(experiment: Simulator) -> list[torch.Tensor]:
 @pytest.mark.parametrize("misset_deg", [(0.0, 0.0, 0.0), (37.0, 61.0, 12.0)], ids=["on axes", "turned"])
 @pytest.mark.parametrize("domains", [1, 4])
 @pytest.mark.parametrize(("dtype", "apart"), [("float64", 1e-9), ("mixed", 1e-3)])
-def test_where_a_pixel_meets_the_beam(misset_deg, domains, dtype, apart):
+def test_where_a_pixel_meets_the_beam(misset_deg, domains, dtype, apart, compiled):
     """Every index of that pixel is 0 but for rounding: a grating's slope is the quotient of two such numbers."""
     turned = {"misset_deg": misset_deg, "mosaic_domains": domains, "mosaic_spread_deg": 0.1}
     experiment = simulator("on", dtype=dtype, **turned)
@@ -48,7 +42,6 @@ def test_where_a_pixel_meets_the_beam(misset_deg, domains, dtype, apart):
     assert experiment.summary.compiled
 
 
-@pytest.mark.parametrize("compile", BOTH)
 def test_the_first_evaluation_has_its_fault_in_derivative_images_too(compile):
     experiment = simulator(compile, quirks=Quirks.upstream(), osc_range_deg=3.0, phi_steps=3,
                            misset_deg=(9.0, 20.0, 3.0))
@@ -63,7 +56,6 @@ def test_the_first_evaluation_has_its_fault_in_derivative_images_too(compile):
     torch.testing.assert_close(slopes["cell_a"][0, 0], expected[0, 0], rtol=1e-5, atol=0.0)
 
 
-@pytest.mark.parametrize("compile", BOTH)
 @pytest.mark.parametrize("name", ["water_size_um", "distance_mm", "cell_b"])
 def test_derivatives_that_others_take_change_nothing(compile, name):
     plain, refined = (simulator(compile, water_size_um=10.0, misset_deg=(9.0, 20.0, 3.0)) for _ in range(2))
@@ -74,7 +66,6 @@ def test_derivatives_that_others_take_change_nothing(compile, name):
     assert not found.requires_grad
 
 
-@pytest.mark.parametrize("compile", BOTH)
 def test_derivative_images_in_inference_mode(compile):
     expected = simulator(compile).derivative_image("cell_a")
     with torch.inference_mode():
@@ -82,7 +73,6 @@ def test_derivative_images_in_inference_mode(compile):
     assert torch.equal(found, expected)
 
 
-@pytest.mark.parametrize("compile", BOTH)
 def test_autocasting_around_a_simulation_changes_no_number(compile):
     experiment = simulator(compile, dtype="float32", mosaic_domains=20, mosaic_spread_deg=0.5)
     expected = experiment.run().clone()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 import pickle
-import shutil
 import subprocess
 import sys
 from functools import partial
@@ -14,24 +13,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from compiler import needs_compiler
 from nanobrag_torch import kernel_cache
 from nanobrag_torch.config import CrystalShape
-from nanobrag_torch.kernel_cache import COMPILED_PRECISIONS, CompilationError, missing, package_path, sealed, warm_up
+from nanobrag_torch.kernel_cache import CompilationError, missing, package_path, sealed, warm_up
 from nanobrag_torch.lanes import Lanes
 from nanobrag_torch.packages import Kernels, load
 from nanobrag_torch.quirks import Quirks
 from test_kernels import MODES, by_lanes, simulator
 
-needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 CRYSTAL = "-cell 70 80 90 90 90 90 -default_F 100 -N 3"
 QUIET = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-
-
-@pytest.fixture(scope="module")
-def compiled() -> dict[str, Kernels]:
-    """The kernels of every precision; compiled first where `make setup` has not done so."""
-    warm_up()
-    return {precision: load(precision) for precision in COMPILED_PRECISIONS}
 
 
 @needs_compiler

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import torch
@@ -100,20 +101,18 @@ def _images(simulator: Simulator, scene: Scene, moving: list[Tensor | None], cou
     kernels = simulator.kernels(scene, places) if places else None
     cuts = simulator.segments(scene)
     fast = [] if kernels is None else [segment for segment in cuts if not segment.explicit]
+    chunks = _carried(simulator, scene, moving, places, [cut for cut in cuts if cut not in fast])
     if fast:
-        lanes = Lanes(kernels, scene, simulator.choices, raster)
-        for part, value, rate in rated_chunks(lanes, moving, fast):
-            pixels[part], rates[:, part] = value, rate
-    for part, value, rate in _carried(simulator, scene, moving, [cut for cut in cuts if cut not in fast]):
+        chunks = chain(rated_chunks(Lanes(kernels, scene, simulator.choices, raster), moving, fast), chunks)
+    for part, value, rate in chunks:
         pixels[part], rates[:, part] = value, rate
     return raster.image(pixels), raster.image(rates)
 
 
-def _carried(simulator: Simulator, scene: Scene, moving: list[Tensor | None],
+def _carried(simulator: Simulator, scene: Scene, moving: list[Tensor | None], places: list[int],
              cuts: list[Segment]) -> Iterator[tuple[slice, Tensor, Tensor | float]]:
     """Photons and their rates, chunk by chunk, the tangents of the scene carried beside its values."""
     tensors = scene.tensors
-    places = [place for place, tangent in enumerate(moving) if tangent is not None]
     fixed = tuple(tensors[place] for place in places)
     for part, photons in simulator.chunk_functions(scene, cuts):
         def of_moving(*chosen: Tensor, photons: Callable[[Scene], Tensor] = photons) -> Tensor:

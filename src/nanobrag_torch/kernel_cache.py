@@ -45,7 +45,7 @@ def cache_directory() -> Path:
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "nanobrag_torch"
     except RuntimeError:
-        raise FileNotFoundError("expected $NANOBRAG_CACHE or a home folder to keep kernels in, found neither") from None
+        raise FileNotFoundError("neither $NANOBRAG_CACHE nor a home folder") from None
 
 
 def package_path(precision: str) -> Path:
