@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 REQUESTS = (signal.SIGTERM, signal.SIGHUP)
@@ -35,3 +36,21 @@ class Ending:
             signal.signal(other, signal.SIG_IGN)
         self.status = 128 + number
         raise KeyboardInterrupt
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Inside, requests to end wait: what is begun there is done."""
+    came: list[int] = []
+    before = {}
+    try:
+        for number in (signal.SIGINT, *REQUESTS):
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                with suppress(ValueError):  # not the main thread, which alone is asked
+                    before[number] = signal.signal(number, lambda asked, _frame: came.append(asked))
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])

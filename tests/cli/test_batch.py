@@ -176,6 +176,8 @@ class TestInterruption:
         write(LONG)
         with started() as process:
             wait_for("image_0002.bin", process)
+            while not finished():  # ends with the processes that write: what they have not told yet is made again
+                time.sleep(0.005)
             os.killpg(process.pid, number)  # every process of the batch, as a terminal does
             _, error = process.communicate(timeout=60)
         assert process.returncode == status

@@ -13,6 +13,7 @@ import torch
 from ..cli.notes import image_warnings, option_notes, quirk_notes
 from ..cli.outputs import smv_header
 from ..cli.prepare import Prepared, keep_cache, prepare
+from ..ending import undisturbed
 from ..errors import InputError, out_of_memory
 from .finish import Beside, Here, Pixels, write_image, writer_processes
 from .images import Image, located
@@ -100,17 +101,21 @@ class Batch:
         """
         while self._waiting and (len(self._waiting) > leaving or self._waiting[0][1].done()):
             image, written = self._waiting[0]
-            try:
-                manifest.add(image, written.result())
-            except (InputError, MemoryError, RuntimeError) as error:
-                if interrupted and isinstance(error, BrokenProcessPool):
-                    return
-                self.failed += 1
-                self.messages.failure(image, _reason(error))
-            else:
-                self.finished += 1
-            self._waiting.popleft()
+            if isinstance(written.exception(), BrokenProcessPool) and interrupted:
+                return
+            with undisturbed():  # noted, counted and forgotten, or none of it
+                self._note(manifest, image, written)
+                self._waiting.popleft()
             advance()
+
+    def _note(self, manifest: Manifest, image: Image, written: Future) -> None:
+        try:
+            manifest.add(image, written.result())
+        except (InputError, MemoryError, RuntimeError) as error:
+            self.failed += 1
+            self.messages.failure(image, _reason(error))
+        else:
+            self.finished += 1
 
 
 def _reason(error: Exception) -> str:
