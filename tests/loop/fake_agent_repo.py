@@ -115,8 +115,10 @@ def sh(where: Path, *argv: str, **more) -> str:
 
 def running(pid: int) -> bool:
     """Whether a process is there and not a mere entry that nobody has fetched."""
-    line = Path(f"/proc/{pid}/cmdline")
-    return line.exists() and bool(line.read_bytes())
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    except OSError:
+        return False
 
 
 @dataclass

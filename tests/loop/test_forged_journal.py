@@ -33,6 +33,7 @@ GOOD = {
 # What the agent leaves running: it ends the runner, commits what it likes beside the branch, writes the journal.
 FORGE = """\
 import json, os, signal, subprocess, sys, time
+from contextlib import suppress
 from pathlib import Path
 folder = Path(os.environ["NBLOOP_RESULT"]).parent
 git = lambda *words, **more: subprocess.check_output(["git", *words], text=True, **more).strip()
@@ -50,8 +51,9 @@ tree = git("write-tree", env=index)
 commit = git("commit-tree", tree, "-p", "HEAD", "-m", "mine")
 (folder / "result.json").write_text('{"schema": 1, "result": "success", "summary": "all mended"}')
 os.kill(runner, signal.SIGKILL)
-while Path(f"/proc/{runner}/cmdline").exists() and Path(f"/proc/{runner}/cmdline").read_bytes():
-    time.sleep(0.02)
+with suppress(OSError):  # gone between two looks, or while it is read
+    while Path(f"/proc/{runner}/cmdline").read_bytes():
+        time.sleep(0.02)
 text = json.dumps({**journal, **facts})
 for word, name in {"@TREE": tree, "@COMMIT": commit, "@BASE": journal["base"]}.items():
     text = text.replace(word, name)
